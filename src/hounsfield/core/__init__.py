@@ -1,0 +1,1 @@
+"""The nouns that every room speaks of. They never load, print or train."""

@@ -1,0 +1,83 @@
+"""One case: the images of one question, the patient they belong to, and the answer if it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hounsfield.core.errors import BadInput
+from hounsfield.core.index import Series
+
+__all__ = ["Case", "Label", "LabelEncoding"]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The classes that hold for a case, by their number: one of them, or any number if multi-label."""
+
+    positive: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelEncoding:
+    """The names of the classes in the order of the network's outputs; it is saved with the model.
+
+    `kind` is "binary", "multiclass" or "multilabel"; `target` names the column or columns.
+    In a binary task the second class is the positive one.
+
+    >>> encoding = LabelEncoding("binary", ("benign", "malignant"), ("finding",))
+    >>> encoding.encode("malignant"), encoding.positive
+    (Label(positive=(1,)), 'malignant')
+    """
+
+    kind: str
+    classes: tuple[str, ...]
+    target: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("binary", "multiclass", "multilabel"):
+            raise BadInput(f'label kind "{self.kind}" is unknown; use binary, multiclass, multilabel')
+        if len(set(self.classes)) != len(self.classes):
+            raise BadInput("a class is named twice in the label encoding; name each class once")
+
+    @property
+    def positive(self) -> str:
+        """The class that a binary score speaks of."""
+        return self.classes[-1]
+
+    @property
+    def outputs(self) -> int:
+        """Columns of the score table: one for a binary task, one a class otherwise."""
+        return 1 if self.kind == "binary" else len(self.classes)
+
+    def encode(self, name: str) -> Label:
+        """Turn a label as written (several joined by "|") into class numbers.
+
+        Raises BadInput where a name is not among the classes.
+        """
+        names = [n for n in name.split("|") if n] if self.kind == "multilabel" else [name]
+        unknown = [n for n in names if n not in self.classes]
+        if unknown:
+            raise BadInput(
+                f'label "{unknown[0]}" is not among the classes {list(self.classes)}; '
+                "correct the label or leave the row out"
+            )
+        return Label(tuple(self.classes.index(n) for n in names))
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is asked about once: an image (or several) of a patient.
+
+    `patient` is an opaque key used for splitting and clustering; where the source names no
+    patient it is unique to the case and `patient_known` is False. `groups` are the columns along
+    which results are broken down (sex, age band, site, scanner, …). `answer` is None if unknown.
+    """
+
+    id: str
+    patient: str
+    images: tuple[Series, ...]
+    answer: Label | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
+    patient_known: bool = True
+    given_part: str = ""
