@@ -109,14 +109,12 @@ class Validation(_Section):
     """How models are validated, combined, calibrated and cut.
 
     `folds` = k trains one member on each k-1 folds and validates it on the k-th, split by patient;
-    `members` of them are trained (fewer saves time). `repeats` trains the whole again from other
-    seeds. `test_time` averages over mirrored images ("flip") or not ("none"). The threshold is chosen by
+    `members` are trained: fewer than `folds` saves time, more go round again from other seeds. `test_time` averages over mirrored images ("flip") or not ("none"). The threshold is chosen by
     `threshold_rule` on validation cases only.
     """
 
     folds: int = Field(5, ge=2, le=20)
-    members: int = Field(5, ge=1, le=20)
-    repeats: int = Field(1, ge=1, le=10)
+    members: int = Field(5, ge=1, le=50)
     test_time: Literal["none", "flip"] = "none"
     threshold_rule: Literal["youden", "accuracy", "f1", "half"] = "youden"
     calibrate: Literal["temperature", "none"] = "temperature"

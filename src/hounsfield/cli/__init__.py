@@ -1,0 +1,1 @@
+"""The command `hu`: one file a command, nothing heavy imported before it is needed."""

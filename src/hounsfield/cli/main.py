@@ -1,0 +1,89 @@
+"""`hu`: the group of commands, each imported only when it is called, and the exit codes."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from importlib import import_module
+
+import click
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "audit": "Leakage, duplicates and shortcuts in the data, before any training.",
+    "demo": "Write a phantom cohort as DICOM, train on it, evaluate and report.",
+    "evaluate": "Evaluate a model on other images: metrics with intervals, audit, report.",
+    "phantom": "Write a phantom cohort only.",
+    "predict": "Score images with a model.",
+    "scan": "List every image under a source, and why files were refused.",
+    "train": "Train a classifier on a folder of images and report what it can do.",
+}
+
+
+class _Lazy(click.Group):
+    """Knows the commands' names and one line of help; imports a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command = getattr(import_module(f"hounsfield.cli.{name}"), name)
+        return command if isinstance(command, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f' Did you mean "{close[0]}"?' if close else ""
+            ctx.fail(f'There is no command "{args[0]}".{hint}')
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.group(
+    cls=_Lazy,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 internal, 2 usage, 3 bad data, 4 a safety gate refused, "
+    "5 something is missing, 130 interrupted.",
+)
+@click.version_option(package_name="hounsfield", message="hounsfield %(version)s")
+def hu() -> None:
+    """Medical-imaging deep learning that people can trust: from a folder of images to a model with
+    evidence."""
+
+
+def main() -> None:
+    """Run `hu` and end with the exit code that its outcome deserves."""
+    from hounsfield.core.errors import HounsfieldError
+
+    try:
+        hu.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; a training run goes on with --resume", err=True)
+        sys.exit(130)
+    except HounsfieldError as error:
+        click.echo(f"hu: {error}", err=True)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = "the disk is full" if full else "a folder cannot be written"
+        click.echo(f"hu: {what}; free space or choose another --out, then go on with --resume", err=True)
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    main()

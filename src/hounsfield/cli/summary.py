@@ -1,0 +1,65 @@
+"""What a finished run says on the terminal, and as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from hounsfield.pipeline import Run
+
+__all__ = ["as_object", "say"]
+
+SHOWN = ("auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "precision", "f1", "brier", "ece")  # fmt: skip
+
+
+def as_object(run: Run) -> dict[str, Any]:
+    """Metrics with intervals, by name; per class under "classes"."""
+    evidence = run.evidence
+    metrics = {f.name: _cell(f) for f in evidence.metrics if not f.label}
+    classes: dict[str, dict[str, Any]] = {}
+    for f in evidence.metrics:
+        if f.label:
+            classes.setdefault(f.label, {})[f.name] = _cell(f)
+    return {
+        "n": len(run.predictions),
+        "n_patients": len(set(run.predictions.patients)),
+        "patients_known": run.predictions.patients_known,
+        "evaluated_on": run.predictions.kind,
+        "metrics": metrics,
+        "classes": classes,
+        "threshold": list(run.model.operating_point.values),
+        "warnings": [{"name": f.name, "note": f.note} for f in evidence.audit if f.level != "info"],
+        "interventions": [
+            {"name": f.name, **_cell(f), "note": f.note} for f in evidence.interventions
+        ],
+        "seconds": evidence.context["seconds"],
+        "report": str(run.report),
+        "phantom": evidence.phantom,
+    }
+
+
+def say(run: Run) -> None:
+    """A short table of metrics, the warnings, and where the report is."""
+    evidence = run.evidence
+    how = {
+        "test": "held-back test part",
+        "cross-validation": "cross-validation",
+        "external": "external set",
+    }[run.predictions.kind]
+    kind = " (PHANTOM, not patients)" if evidence.phantom else ""
+    click.echo(f"\n{how}, n = {len(run.predictions)}{kind}")
+    for f in evidence.metrics:
+        if not f.label and f.name in SHOWN:
+            click.echo(f"  {f.name:<18} {f.text}")
+    for f in (*evidence.audit, *evidence.interventions):
+        if f.level != "info":
+            number = f" {f.text}" if f.low is not None else ""
+            click.echo(f"  ! {f.name}{number}: {f.note}")
+    click.echo(f"\nreport: {run.report}")
+
+
+def _cell(f: Any) -> dict[str, Any]:
+    cell = {"value": f.value, "low": f.low, "high": f.high, "n": f.n}
+    return cell if f.value is not None else {**cell, "note": f.note}

@@ -1,0 +1,180 @@
+"""A number with each patient's pull on it, so that means over classes get an honest interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hounsfield.metrics.intervals import (
+    MIN_DENOMINATOR,
+    Estimate,
+    critical_value,
+    perfect_bound,
+    shortage,
+    wilson,
+)
+from hounsfield.metrics.patients import BoolArray, FloatArray, Patients
+
+__all__ = ["Measured", "average", "cluster_variance", "f_score", "mean_loss", "proportion"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """A metric of one class, before it is named or averaged.
+
+    `influence` (patients,) is the first-order pull of each patient on the value, so that the sum
+    of its squares estimates the variance; None where it is not known.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    n_patients: int
+    method: str
+    influence: FloatArray | None = None
+    reason: str = ""
+
+    def estimate(self, name: str, *, group: str = "") -> Estimate:
+        """The named Estimate, refused when there is a reason to.
+
+        >>> Measured(0.5, 0.2, 0.8, 4, 4, "Wilson", reason="n = 4: too few").estimate("recall").low
+        """
+        if self.reason:
+            return Estimate.refuse(
+                name, self.reason, n=self.n, n_patients=self.n_patients, group=group
+            )
+        return Estimate(
+            name, self.value, self.low, self.high, self.n, self.n_patients, self.method, group
+        )
+
+
+def cluster_variance(influence: FloatArray) -> float:
+    """The variance of a statistic from its influence per patient (G,), G / (G - 1) times the sum.
+
+    >>> cluster_variance(np.array([0.5, -0.5]))
+    1.0
+    """
+    count = len(influence)
+    return float(influence @ influence) * count / (count - 1) if count > 1 else 0.0
+
+
+def proportion(hits: BoolArray, members: BoolArray, patients: Patients) -> Measured:
+    """The share of `members` (N,) that are `hits` (N,), with Wilson's interval.
+
+    With several cases of one patient the interval takes the effective size: n over the design
+    effect (never below 1), and Student's t of the patients (Korn & Graubard, Surv Methodol
+    1998;24:193). When all or none are hits each patient counts as one case. Fewer than
+    `MIN_DENOMINATOR` members, or members from too few patients, give a reason.
+
+    >>> hits, members = np.array([True] * 9 + [False]), np.ones(10, dtype=bool)
+    >>> rate = proportion(hits, members, Patients.of(None, cases=10))
+    >>> rate.value, round(rate.low, 4), round(rate.high, 4)
+    (0.9, 0.5958, 0.9821)
+    """
+    n = int(np.count_nonzero(members))
+    inside = hits & members
+    owners = patients.among(members)
+    reason = shortage(n=n, n_patients=owners, least=MIN_DENOMINATOR)
+    if n == 0:
+        nothing = np.zeros(patients.count)
+        return Measured(0.0, 0.0, 1.0, 0, 0, "Wilson", nothing, reason)
+    value = float(np.count_nonzero(inside)) / n
+    influence = patients.sums((inside - value * members) / n)
+    size, method = float(n), "Wilson"
+    if owners < n:
+        size = _effective_size(value, n, owners, float(influence @ influence))
+        method = "Wilson, design effect of patients"
+    low, high = wilson(value * size, size)
+    return Measured(value, low, high, n, owners, method, influence, reason)
+
+
+def f_score(called: BoolArray, truth: BoolArray, patients: Patients) -> Measured:
+    """F1 of the `called` cases (N,) against the `truth` (N,), with a closed interval.
+
+    F1 = 2 F* / (1 + F*) rises with F* = TP / (TP + FP + FN), which is a proportion and so has
+    Wilson's interval (Hand, Christen & Kirielle, Mach Learn 2021;110:451).
+
+    >>> truth = np.array([True] * 6 + [False] * 6)
+    >>> round(f_score(np.roll(truth, 1), truth, Patients.of(None, cases=12)).value, 4)
+    0.8333
+    """
+    overlap = proportion(called & truth, called | truth, patients)
+    n, owners = int(np.count_nonzero(truth)), patients.among(truth)
+    reason = shortage(n=n, n_patients=owners, least=MIN_DENOMINATOR, what="with the finding")
+    influence = overlap.influence
+    if influence is not None:
+        influence = influence * 2 / (1 + overlap.value) ** 2
+    value, low, high = (2 * x / (1 + x) for x in (overlap.value, overlap.low, overlap.high))
+    method = overlap.method.replace("Wilson", "Wilson of F*", 1)
+    return Measured(value, low, high, len(truth), patients.count, method, influence, reason)
+
+
+def mean_loss(losses: FloatArray, patients: Patients, *, ceiling: float, least: int) -> Measured:
+    """The mean of losses (N,) in [0, ceiling], with a t interval between patients.
+
+    A mean of exactly zero takes the upper bound of "no failure in any patient".
+
+    >>> mean_loss(np.full(20, 0.25), Patients.of(None, cases=20), ceiling=1.0, least=10).value
+    0.25
+    """
+    n, owners = len(losses), patients.count
+    value = float(losses.mean())
+    influence = patients.sums((losses - value) / n)
+    half = critical_value(dof=owners - 1) * math.sqrt(cluster_variance(influence))
+    low, high = max(0.0, value - half), min(ceiling, value + half)
+    if value == 0:
+        high = ceiling * (1 - perfect_bound(owners))
+    reason = shortage(n=n, n_patients=owners, least=least)
+    return Measured(value, low, high, n, owners, "t between patients", influence, reason)
+
+
+def average(parts: Sequence[Measured], *, n: int, n_patients: int, reason: str = "") -> Measured:
+    """The plain (macro) mean of K measured classes, with the MOVER interval.
+
+    The distances to the parts' bounds are added with the correlation of their influences (Zou &
+    Donner, Stat Med 2008;27:1693), so bounds keep their asymmetry. Where an influence is not known
+    the correlation is taken as 1, which is wide.
+
+    >>> part = Measured(0.8, 0.7, 0.9, 50, 50, "Wilson", np.array([0.1, -0.1, 0.0, 0.0]))
+    >>> other = Measured(0.8, 0.7, 0.9, 50, 50, "Wilson", np.array([0.0, 0.0, 0.1, -0.1]))
+    >>> round(average([part, other], n=100, n_patients=100).low, 4)
+    0.7293
+    """
+    values = np.array([part.value for part in parts])
+    below = values - np.array([part.low for part in parts])
+    above = np.array([part.high for part in parts]) - values
+    value = float(values.mean())
+    together = _correlation(parts)
+    low = value - math.sqrt(max(0.0, float(below @ together @ below))) / len(parts)
+    high = value + math.sqrt(max(0.0, float(above @ together @ above))) / len(parts)
+    influences = [part.influence for part in parts if part.influence is not None]
+    pull = np.mean(influences, axis=0) if len(influences) == len(parts) else None
+    floor = 0.0 if all(part.low >= 0 for part in parts) else -1.0
+    ceiling = max(1.0, max(part.high for part in parts))
+    method = f"MOVER of {parts[0].method.removeprefix('MOVER of ')}"
+    return Measured(value, max(floor, low), min(ceiling, high), n, n_patients, method, pull, reason)
+
+
+def _correlation(parts: Sequence[Measured]) -> npt.NDArray[np.float64]:
+    known = [part.influence for part in parts if part.influence is not None]
+    if len(known) < len(parts):
+        return np.ones((len(parts), len(parts)))
+    pulls = np.stack(known)
+    cross = pulls @ pulls.T
+    size = np.sqrt(np.diag(cross))
+    scale = np.outer(size, size)
+    correlation = np.divide(cross, scale, out=np.zeros_like(cross), where=scale > 0)
+    np.fill_diagonal(correlation, 1.0)
+    return np.asarray(correlation)
+
+
+def _effective_size(value: float, n: int, owners: int, squares: float) -> float:
+    if value in (0.0, 1.0) or owners < 2:
+        return float(owners)
+    effect = max(1.0, squares * owners / (owners - 1) / (value * (1 - value) / n))
+    return n / effect * (critical_value() / critical_value(dof=owners - 1)) ** 2

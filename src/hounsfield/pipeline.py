@@ -1,0 +1,442 @@
+"""The only file that knows the order: scan, gather, audit, design, prepare, fit, predict, evaluate,
+explain, report.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hounsfield.core.cohort import Cohort
+from hounsfield.core.evidence import Evidence, Finding
+from hounsfield.core.index import Index
+from hounsfield.core.model import Calibration, Model, OperatingPoint
+from hounsfield.core.plan import Plan
+from hounsfield.core.predictions import Predictions
+from hounsfield.core.progress import Progress, Silent
+from hounsfield.io.model_store import read_model, write_model
+from hounsfield.io.pixel_store import PixelStore
+from hounsfield.steps.audit import audit, link_pairs, refuse_leakage
+from hounsfield.steps.decode import decode
+from hounsfield.steps.duplicates import Fingerprints, Pair, duplicate_pairs, fingerprints
+from hounsfield.steps.gather import Question, gather, resplit
+from hounsfield.steps.run_folder import RunFolder
+from hounsfield.steps.scan import scan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hounsfield.steps.fit import Fitted
+    from hounsfield.steps.intervene import Intervention
+    from hounsfield.steps.prepare import Prepared
+
+__all__ = ["Looked", "Run", "Study", "evaluate_model", "look", "predict_source", "train"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One job: where the images are, what is asked, where the results go, and how."""
+
+    source: str
+    out: Path
+    question: Question = Question()
+    plan: Plan | None = None
+    changes: dict[str, Any] = field(default_factory=dict)
+    budget_minutes: float = 8.0
+    resume: bool = False
+    keep_cache: bool = False
+    application: str = ""
+    phantom: bool = False
+    interventions: tuple[Intervention, ...] = ()
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a finished job left in its folder."""
+
+    folder: Path
+    model: Model
+    evidence: Evidence
+    predictions: Predictions
+    report: Path
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What is known before any training: images, cases, pixels, duplicates and findings."""
+
+    index: Index
+    cohort: Cohort
+    store: PixelStore
+    marks: Fingerprints
+    pairs: tuple[Pair, ...]
+    findings: tuple[Finding, ...]
+
+
+class Clock:
+    """Names each step to the user and keeps how long it took."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress, self.seconds = progress, {}  # type: tuple[Progress, dict[str, float]]
+
+    @contextmanager
+    def step(self, name: str, detail: str = "") -> Iterator[list[str]]:
+        """Time a step; what is put into the yielded list becomes its closing line."""
+        began, said = time.perf_counter(), []  # type: tuple[float, list[str]]
+        self.progress.begin(name, detail)
+        yield said
+        self.seconds[name] = round(time.perf_counter() - began, 2)
+        self.progress.end("; ".join(said))
+
+
+def train(study: Study, *, progress: Progress | None = None) -> Run:
+    """From images to a model with evidence. A bad input raises before anything is left behind."""
+    clock = Clock(progress or Silent())
+    folder = RunFolder(study.out)
+    with folder.opened(resume=study.resume):
+        looked = look(study, folder.cache, clock)
+        refuse_leakage(looked.cohort, looked.pairs)
+        plan = _plan(study, looked, folder, clock)
+        folder.require_same(plan.digest(), looked.cohort.digest(), resume=study.resume)
+        folder.keep_plan(plan)
+        prepared = _prepared(looked, plan, folder, clock)
+        fitted = _fitted(looked, plan, prepared, folder, clock)
+        model, crossed, called = _model(looked, plan, fitted, folder, clock)
+        predictions, called = _scored(model, looked, prepared, crossed, called, clock)
+        moved = _interventions(study, model, looked, clock)
+        evidence = _evidence(study, model, looked, fitted, predictions, called, moved, clock)
+        run = _reported(study, model, evidence, predictions, called, prepared, looked, folder, clock)
+    if not study.keep_cache:
+        folder.drop_cache()
+    return run
+
+
+def look(study: Study, cache: Path, clock: Clock, *, encoding: Any = None, split: bool = True) -> Looked:
+    """Scan, gather and audit: everything before a plan."""
+    progress = clock.progress
+    with clock.step("scan", Path(study.source).name) as said:
+        index = scan(study.source, progress=lambda done, total: progress.advance(done, total))
+        said.append(index.summary())
+    with clock.step("gather") as said:
+        cohort = gather(index, study.question, encoding=encoding, split=split)
+        said += cohort.notes
+    with clock.step("decode") as said:
+        series = [c.images[0] for c in cohort.cases]
+        store = decode(index, series, cache, threads=_cores(), progress=progress.advance)
+        said.append(f"{len(store.rows)} images, {store.path.stat().st_size / 1e6:.0f} MB")
+    with clock.step("audit") as said:
+        marks = fingerprints(store, [c.id for c in cohort.cases])
+        pairs = duplicate_pairs(marks)
+        given = any(c.given_part == "test" for c in cohort.cases) and not study.question.resplit
+        if pairs and split and not given:
+            cohort = resplit(cohort, study.question, link_pairs(pairs, cohort.cases))
+        findings = audit(cohort, pairs)
+        said.append(_audit_line(findings))
+    return Looked(index, cohort, store, marks, pairs, findings)
+
+
+def evaluate_model(study: Study, run: Path, *, progress: Progress | None = None) -> Run:
+    """External validation: the model of a run on other images, with metrics, audit and report."""
+    from hounsfield.steps.predict import predict
+    from hounsfield.tasks.classification import predicted_classes
+
+    clock = Clock(progress or Silent())
+    model = read_model(run)
+    folder = RunFolder(study.out)
+    with folder.opened(resume=False):
+        looked = look(study, folder.cache, clock, encoding=model.encoding, split=False)
+        looked = _only_test(looked)
+        overlap = _overlap(run, looked)
+        looked = replace(looked, findings=(*overlap, *looked.findings))
+        prepared = _prepared(looked, model.plan, folder, clock)
+        with clock.step("predict") as said:
+            cases = looked.cohort.test
+            predictions = predict(model, prepared, cases, kind="external", progress=clock.progress.advance)
+            called = predicted_classes(predictions.scores, model.encoding, model.operating_point.values)
+            said.append(f"{len(cases)} cases by {len(model.members)} member(s)")
+        moved = _interventions(study, model, looked, clock)
+        evidence = _evidence(study, model, looked, None, predictions, called, moved, clock)
+        result = _reported(study, model, evidence, predictions, called, prepared, looked, folder, clock)
+    folder.drop_cache()
+    return result
+
+
+def predict_source(
+    run: Path, source: str, *, out: Path | None = None, progress: Progress | None = None
+) -> Predictions:
+    """Score every image under a source; with `out`, write predictions.csv and cases.csv there."""
+    import tempfile
+
+    from hounsfield.core.case import Case
+    from hounsfield.steps.predict import predict, write_predictions
+    from hounsfield.steps.prepare import prepare
+
+    clock = Clock(progress or Silent())
+    model = read_model(run)
+    with tempfile.TemporaryDirectory(prefix="hounsfield-") as scratch:
+        cache = Path(scratch)
+        with clock.step("scan", Path(source).name) as said:
+            index = scan(source, progress=clock.progress.advance)
+            said.append(index.summary())
+        cases = tuple(Case(s.id, s.patient or f"image {s.id}", (s,)) for s in index.series)
+        with clock.step("prepare"):
+            store = decode(index, index.series, cache, threads=_cores(), progress=clock.progress.advance)
+            prepared = prepare(cases, model.plan.input, store, cache, threads=_cores())
+        with clock.step("predict") as said:
+            predictions = predict(model, prepared, cases, kind="prediction", progress=clock.progress.advance)
+            said.append(f"{len(cases)} cases")
+    if out is not None:
+        folder = RunFolder(out)
+        with folder.opened(resume=False):
+            write_predictions(predictions, out / "predictions.csv", thresholds=model.operating_point.values)
+            folder.keep_files(cases)
+    return predictions
+
+
+def _cores() -> int:
+    from hounsfield.steps.fit import available_cores
+
+    return available_cores()
+
+
+def _audit_line(findings: Sequence[Finding]) -> str:
+    warned = [f for f in findings if f.level != "info"]
+    return f"{len(findings)} checks, {len(warned)} warning(s)" + (
+        ": " + ", ".join(f.name for f in warned) if warned else ""
+    )
+
+
+def _plan(study: Study, looked: Looked, folder: RunFolder, clock: Clock) -> Plan:
+    from hounsfield.steps.design import design, within_budget
+    from hounsfield.steps.fingerprint import fingerprint
+    from hounsfield.steps.speed import seconds_per_image
+
+    with clock.step("design") as said:
+        kept = folder.kept_plan() if study.resume else None
+        if kept is not None:
+            said.append(f"{kept.name} plan of the interrupted run")
+            return kept
+        channels = study.changes.get("input.channels", study.plan.input.channels if study.plan else 0)
+        facts = fingerprint(looked.cohort, looked.store, channels=int(channels))
+        plan = study.plan
+        if plan is None:
+            plan = design(
+                facts, looked.cohort.encoding, seed=study.question.seed, budget_minutes=study.budget_minutes
+            )
+        plan = plan.changed(study.changes) if study.changes else plan
+        plan = plan.model_copy(update={"application": study.application or plan.application})
+        if study.plan is None:
+            cost = seconds_per_image(plan, looked.cohort.encoding)
+            if "fit.epochs" not in study.changes:
+                plan = within_budget(plan, cost, n=facts.n, cores=_cores())
+        said.append(
+            f"{plan.network.name} at {'×'.join(map(str, plan.input.size))}, {plan.fit.epochs} epochs, "
+            f"{plan.validation.members} member(s)"
+        )
+    return plan
+
+
+def _prepared(looked: Looked, plan: Plan, folder: RunFolder, clock: Clock) -> Prepared:
+    from hounsfield.steps.prepare import prepare
+
+    with clock.step("prepare") as said:
+        prepared = prepare(
+            looked.cohort.cases, plan.input, looked.store, folder.cache,
+            threads=_cores(), progress=clock.progress.advance,
+        )  # fmt: skip
+        said.append(f"{len(prepared.ids)} images at {'×'.join(map(str, plan.input.size))}")
+    return prepared
+
+
+def _fitted(looked: Looked, plan: Plan, prepared: Prepared, folder: RunFolder, clock: Clock) -> Fitted:
+    from hounsfield.steps.fit import fit
+
+    with clock.step("fit", f"{plan.validation.members} member(s)") as said:
+        total = plan.fit.epochs * plan.validation.members
+        done: dict[int, int] = {}
+
+        def hear(facts: dict[str, Any]) -> None:
+            done[facts["member"]] = facts["epoch"] + 1
+            note = f"member {facts['member']} epoch {facts['epoch'] + 1}/{facts['of']}"
+            if "val_loss" in facts:
+                note += f" loss {facts['train_loss']:.3f} validation {facts['val_loss']:.3f}"
+                if facts["val_auroc"] is not None:
+                    note += f" AUROC {facts['val_auroc']:.3f}"
+            clock.progress.advance(sum(done.values()), total, note)
+
+        fitted = fit(looked.cohort, plan, prepared, folder.work, progress=hear)
+        said.append(f"{sum(map(len, fitted.histories))} epochs")
+    return fitted
+
+
+def _model(
+    looked: Looked, plan: Plan, fitted: Fitted, folder: RunFolder, clock: Clock
+) -> tuple[Model, Predictions, np.ndarray[Any, np.dtype[np.int64]]]:
+    """The calibrated model with its threshold, and the cross-validated predictions behind it."""
+    from hounsfield.steps.calibrate import calibrated, crossed_calls, operating_point
+    from hounsfield.steps.predict import table_of
+    from hounsfield.tasks.classification import probabilities
+
+    with clock.step("calibrate") as said:
+        cohort, encoding, rule = looked.cohort, looked.cohort.encoding, plan.validation
+        cases = [c for c, seen in zip(cohort.development, fitted.seen, strict=True) if seen]
+        logits, answers = fitted.logits[fitted.seen], fitted.answers[fitted.seen]
+        calibration = calibrated(logits, answers, encoding, rule)
+        scores = probabilities(logits, encoding, calibration)
+        patients = [c.patient for c in cases]
+        fold = np.array([cohort.fold[c.id] for c in cases])
+        where = f"validation folds ({len(np.unique(fold))} of {rule.folds})"
+        point = operating_point(
+            scores, answers, patients, encoding, rule, seed=plan.seed, chosen_on=where
+        )
+        model = folder.model(plan, encoding, fitted.weights, point, calibration, cohort.digest())
+        write_model(model)
+        crossed = table_of(model, cases, scores, kind="cross-validation")
+        several = len(np.unique(fold)) > 1
+        if several:
+            called = crossed_calls(scores, answers, patients, fold, encoding, rule)
+        else:
+            from hounsfield.tasks.classification import predicted_classes
+
+            called = predicted_classes(scores, encoding, point.values)
+        if point.values:
+            said.append(f"threshold {point.values[0]:.3f} ({point.rule}) on {point.n} validation cases")
+    return model, crossed, called
+
+
+def _scored(
+    model: Model,
+    looked: Looked,
+    prepared: Prepared,
+    crossed: Predictions,
+    called: np.ndarray[Any, np.dtype[np.int64]],
+    clock: Clock,
+) -> tuple[Predictions, np.ndarray[Any, np.dtype[np.int64]]]:
+    """Predictions on the test part; where there is none, those of cross-validation."""
+    from hounsfield.steps.predict import predict
+    from hounsfield.tasks.classification import predicted_classes
+
+    if not looked.cohort.test:
+        return crossed, called
+    with clock.step("predict") as said:
+        cases = looked.cohort.test
+        predictions = predict(model, prepared, cases, progress=clock.progress.advance)
+        said.append(f"{len(cases)} test cases by {len(model.members)} member(s)")
+    return predictions, predicted_classes(predictions.scores, model.encoding, model.operating_point.values)
+
+
+def _interventions(study: Study, model: Model, looked: Looked, clock: Clock) -> tuple[Finding, ...]:
+    from hounsfield.steps.intervene import intervene
+
+    if not study.interventions:
+        return ()
+    with clock.step("intervene") as said:
+        cases = looked.cohort.test or looked.cohort.development
+        found = intervene(model, cases, looked.store, study.interventions, seed=model.plan.seed)
+        said += [f"{f.name} {f.text}" for f in found]
+    return found
+
+
+def _evidence(
+    study: Study,
+    model: Model,
+    looked: Looked,
+    fitted: Fitted | None,
+    predictions: Predictions,
+    called: np.ndarray[Any, np.dtype[np.int64]],
+    moved: tuple[Finding, ...],
+    clock: Clock,
+) -> Evidence:
+    from hounsfield.steps.evaluate import Setting, evaluate
+    from hounsfield.steps.facts import context_of, tables_of
+
+    with clock.step("evaluate") as said:
+        setting = Setting(
+            title=Path(study.source).name,
+            audit=looked.findings,
+            interventions=moved,
+            tables=tables_of(looked.index, looked.cohort, model.plan),
+            history=fitted.histories if fitted else (),
+            context=context_of(model, looked.cohort, clock.seconds, study.command),
+            phantom=study.phantom,
+            seed=model.plan.seed,
+        )
+        evidence = evaluate(predictions, model.operating_point, setting, called=called)
+        headline = {f.name: f for f in evidence.metrics if not f.label}
+        said += [f"{name} {headline[name].text}" for name in ("auroc", "accuracy") if name in headline]
+    return evidence
+
+
+def _reported(
+    study: Study,
+    model: Model,
+    evidence: Evidence,
+    predictions: Predictions,
+    called: np.ndarray[Any, np.dtype[np.int64]],
+    prepared: Prepared,
+    looked: Looked,
+    folder: RunFolder,
+    clock: Clock,
+) -> Run:
+    from hounsfield.steps.explain import explain
+    from hounsfield.steps.predict import write_predictions
+    from hounsfield.steps.report import report
+
+    fold = looked.cohort.fold
+    members = len(model.members)
+
+    def unseen(row: int) -> int:
+        return fold.get(predictions.ids[row], 0) % members
+
+    with clock.step("explain") as said:
+        pictures = explain(
+            model, prepared, predictions, called, member_of=unseen, progress=clock.progress.advance
+        )
+        said.append(f"{len(pictures)} cases")
+    with clock.step("report") as said:
+        write_predictions(
+            predictions, folder.path / "predictions.csv", thresholds=model.operating_point.values
+        )
+        folder.keep_private(looked.index, looked.cohort, looked.marks)
+        path = report(evidence, pictures, folder.path)
+        said.append(str(path))
+    return Run(folder.path, model, evidence, predictions, path)
+
+
+def _only_test(looked: Looked) -> Looked:
+    """Of a file that names its parts, the test part alone is evaluated."""
+    cases = looked.cohort.cases
+    kept = tuple(c for c in cases if c.given_part == "test")
+    if not kept or len(kept) == len(cases):
+        return looked
+    note = f"{len(cases) - len(kept)} case(s) of other parts than test were left out"
+    cohort = replace(looked.cohort, cases=kept, notes=(*looked.cohort.notes, note))
+    return replace(looked, cohort=cohort)
+
+
+def _overlap(run: Path, looked: Looked) -> tuple[Finding, ...]:
+    """Whether patients or pictures of the training data stand in this set."""
+    kept = RunFolder(run).kept_marks()
+    n = len(looked.cohort.cases)
+    if kept is None:
+        note = "the run's private folder is not there: overlap with the training data could not be tested"
+        return (Finding("overlap_with_training", n=n, level="warning", note=note),)
+    marks, patients = kept
+    pairs = duplicate_pairs(looked.marks, marks)
+    images = {p.first for p in pairs}
+    known = {c.patient for c in looked.cohort.cases if c.patient_known} & patients
+    note = (
+        f"{len(images)} of {n} images ({len({p.first for p in pairs if p.exact})} exactly) and {len(known)} "
+        "patients stand in the training data too; the numbers below include them"
+    )
+    level = "warning" if images or known else "info"
+    return (Finding("overlap_with_training", value=float(len(images)), n=n, level=level, note=note),)
+
+

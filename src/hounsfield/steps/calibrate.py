@@ -1,0 +1,95 @@
+"""Calibrate the scores and choose the threshold, on validation cases only."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hounsfield.core.case import LabelEncoding
+from hounsfield.core.model import Calibration, OperatingPoint
+from hounsfield.core.plan import Validation
+
+__all__ = ["calibrated", "crossed_calls", "operating_point"]
+
+
+def calibrated(
+    logits: NDArray[np.float64], answers: NDArray[np.int64], encoding: LabelEncoding, plan: Validation
+) -> Calibration:
+    """Temperature (and for a binary task a bias, Platt 1999) that fit the validation logits best."""
+    if plan.calibrate == "none" or encoding.kind == "multilabel":
+        return Calibration()
+    from scipy.optimize import minimize
+
+    if encoding.kind == "binary":
+        z, y = logits[:, 0], answers.astype(float)
+
+        def two(p: NDArray[np.float64]) -> float:
+            s = z * np.exp(p[0]) + p[1]
+            return float(np.mean(np.logaddexp(0, s) - y * s))
+
+        slope, bias = minimize(two, np.zeros(2), method="Nelder-Mead").x
+        return Calibration("temperature and bias", float(np.exp(-slope)), float(bias))
+
+    def many(p: NDArray[np.float64]) -> float:
+        s = logits * np.exp(p[0])
+        s = s - s.max(1, keepdims=True)
+        return float(np.mean(np.log(np.exp(s).sum(1)) - s[np.arange(len(s)), answers]))
+
+    slope = minimize(many, np.zeros(1), method="Nelder-Mead").x[0]
+    return Calibration("temperature", float(np.exp(-slope)))
+
+
+def operating_point(
+    scores: NDArray[np.float64],
+    answers: NDArray[np.int64],
+    patients: list[str],
+    encoding: LabelEncoding,
+    plan: Validation,
+    *,
+    seed: int,
+    chosen_on: str,
+) -> OperatingPoint:
+    """The threshold of each output by the plan's rule; several classes need none (the highest wins)."""
+    n = len(answers)
+    if encoding.kind == "multiclass":
+        return OperatingPoint((), "highest probability", chosen_on, n)
+    table = answers.reshape(n, -1)
+    values, bounds = [], (None, None)
+    for c in range(table.shape[1]):
+        value, low, high = _threshold(scores[:, c], table[:, c], patients, plan.threshold_rule, seed)
+        values.append(value)
+        bounds = (low, high) if c == 0 else bounds
+    return OperatingPoint(tuple(values), plan.threshold_rule, chosen_on, n, *bounds)
+
+
+def crossed_calls(
+    scores: NDArray[np.float64],
+    answers: NDArray[np.int64],
+    patients: list[str],
+    fold: NDArray[np.int64],
+    encoding: LabelEncoding,
+    plan: Validation,
+) -> NDArray[np.int64]:
+    """Call each case by a threshold chosen on the other folds, so that no case chose its own."""
+    from hounsfield.tasks.classification import predicted_classes
+
+    called = np.zeros(answers.shape, np.int64)
+    for k in np.unique(fold):
+        inside, other = fold == k, fold != k
+        who = [p for p, o in zip(patients, other, strict=True) if o]
+        point = operating_point(
+            scores[other], answers[other], who, encoding, plan, seed=0, chosen_on="the other folds"
+        )
+        called[inside] = predicted_classes(scores[inside], encoding, point.values)
+    return called
+
+
+def _threshold(
+    scores: NDArray[np.float64], truth: NDArray[np.int64], patients: list[str], rule: str, seed: int
+) -> tuple[float, float | None, float | None]:
+    from hounsfield.metrics.thresholds import choose_threshold
+
+    if rule == "half" or not 0 < truth.sum() < len(truth):
+        return 0.5, None, None
+    chosen = choose_threshold(scores, truth, rule=rule, patients=patients, seed=seed)
+    return chosen.value, chosen.low, chosen.high

@@ -1,0 +1,184 @@
+"""The data decides: from a fingerprint and a time budget to a plan in which every choice has its reason."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from hounsfield.core.case import LabelEncoding
+from hounsfield.core.errors import BadInput
+from hounsfield.core.plan import Augment, Fit, Input, Network, Plan, Validation
+from hounsfield.steps.fingerprint import Fingerprint
+
+__all__ = ["design", "within_budget"]
+
+MIRROR = {
+    "MG": "a mirrored breast is a possible breast",
+    "US": "a mirrored ultrasound image is a possible one",
+    "OP": "a mirrored fundus is a fundus of the other eye",
+    "": "the modality is unknown; a mirrored image is taken to be a possible one",
+    "OT": "the modality is unknown; a mirrored image is taken to be a possible one",
+    "MR": "left and right of the body look alike",
+    "CT": "left and right of the body look alike",
+}
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A section of a plan with the reason of each of its values."""
+
+    section: Any
+    reasons: dict[str, str]
+
+
+def design(
+    facts: Fingerprint, encoding: LabelEncoding, *, seed: int = 0, budget_minutes: float = 8.0
+) -> Plan:
+    """A plan for these facts; nothing is trained. `within_budget` then fits it to the machine."""
+    if min(facts.size[1:]) < 8:
+        raise BadInput(f"the images are {facts.size[1]}×{facts.size[2]} pixels; expected at least 8×8")
+    chosen = {
+        "input": _input(facts),
+        "augment": _augment(facts),
+        "network": _network(facts),
+        "fit": _fit(facts, encoding),
+        "validation": _validation(facts),
+    }
+    reasons = {f"{s}.{k}": why for s, choice in chosen.items() for k, why in choice.reasons.items()}
+    reasons["seed"] = "given, or 0"
+    reasons["budget_minutes"] = "given, or 8"
+    sections = {name: choice.section for name, choice in chosen.items()}
+    return Plan(seed=seed, budget_minutes=budget_minutes, reasons=reasons, **sections)
+
+
+def _input(facts: Fingerprint) -> _Choice:
+    why: dict[str, str] = {}
+    crop = facts.modality == "MG"
+    size = _flat_size(facts, why) if facts.is_flat else _volume_size(facts, why)
+    uneven = facts.aspects[1] > 1.25 * facts.aspects[0]
+    fit = "pad" if uneven and not crop else "stretch"
+    why["fit"] = (
+        f"aspect ratios differ ({facts.aspects[0]:.2f} to {facts.aspects[1]:.2f}): padded, not distorted"
+        if fit == "pad"
+        else "aspect ratios are alike; nothing is distorted much"
+    )
+    if crop:
+        why["crop_foreground"] = "mammograms are mostly air: cut to the breast"
+    why["channels"] = "colour images" if facts.channels == 3 else "grey images"
+    why["interpolation"] = "averaging where images shrink keeps fine structure from aliasing"
+    normalise, window = "zscore", ()
+    why["normalise"] = "each image to mean 0 and spread 1: scanners and exposures differ"
+    if facts.modality == "CT":
+        low, high = facts.levels
+        normalise, window = "window", ((low + high) / 2, max(1.0, high - low))
+        why["normalise"] = "Hounsfield units mean the same everywhere: one window for all"
+        why["window"] = "centre and width of the 0.5 to 99.5 percentile of development voxels"
+    section = Input(
+        size=size, channels=3 if facts.channels == 3 else 1, fit=fit, crop_foreground=crop,
+        interpolation="area", normalise=normalise, window=window,
+    )  # fmt: skip
+    return _Choice(section, why)
+
+
+def _flat_size(facts: Fingerprint, why: dict[str, str]) -> tuple[int, int, int]:
+    _, rows, columns = facts.size
+    side = math.sqrt(rows * columns)
+    if side <= 40:
+        why["size"] = f"images are small ({rows}×{columns}): kept as they are"
+        return 1, rows, columns
+    want = min(side, 144.0)
+    aspect = 1.0 if facts.modality != "MG" else math.sqrt(1.6)
+    aspect = min(2.0, max(0.5, rows / columns)) ** 0.5 if facts.modality != "MG" else aspect
+    why["size"] = f"median {rows}×{columns}, brought to about {want:.0f}² pixels at the same aspect"
+    return 1, _multiple(want * aspect, 16), _multiple(want / aspect, 16)
+
+
+def _volume_size(facts: Fingerprint, why: dict[str, str]) -> tuple[int, int, int]:
+    shrink = min(1.0, (64**3 / math.prod(facts.size)) ** (1 / 3))
+    why["size"] = f"median {facts.size[0]}×{facts.size[1]}×{facts.size[2]}, shrunk to at most 64³ voxels"
+    k, j, i = (_multiple(max(n * shrink, 8), 4) for n in facts.size)
+    return k, j, i
+
+
+def _multiple(x: float, of: int) -> int:
+    return max(of, round(x / of) * of)
+
+
+def _augment(facts: Fingerprint) -> _Choice:
+    mirror = MIRROR.get(facts.modality)
+    why = {
+        "rotation_deg": "patients lie or stand a little turned",
+        "zoom": "bodies and distances differ",
+        "shift": "positions in the frame differ",
+        "contrast": "exposures and scanners differ",
+        "flip_left_right": mirror or f"{facts.modality}: left and right are not alike; no mirroring",
+    }
+    section = Augment(
+        rotation_deg=10, shift=0.08, zoom=0.12, shear_deg=4, contrast=0.15, brightness=0.1, noise=0.05,
+        flip_left_right=mirror is not None, fill="nearest",
+    )  # fmt: skip
+    return _Choice(section, why)
+
+
+def _network(facts: Fingerprint) -> _Choice:
+    why = {"name": f"{facts.n} images: a compact residual network from random numbers"}
+    return _Choice(Network(name="compact", width=32, depth=3, dropout=0.1), why)
+
+
+def _fit(facts: Fingerprint, encoding: LabelEncoding) -> _Choice:
+    loss = "cross_entropy" if encoding.kind == "multiclass" else "binary_cross_entropy"
+    epochs = int(min(60, max(8, 60_000 / facts.n)))
+    why = {
+        "loss": f"{encoding.kind} labels",
+        "class_weights": f"largest class {facts.imbalance:.1f} times the smallest: classes weigh alike",
+        "epochs": f"about {epochs * facts.n:,} images seen by each member",
+    }
+    section = Fit(
+        optimiser="adamw", learning_rate=2e-3, weight_decay=0.05, schedule="onecycle", epochs=epochs,
+        batch_size=32, loss=loss, class_weights=True, weight_average=0.99, choose="last", gradient_clip=1.0,
+    )  # fmt: skip
+    return _Choice(section, why)
+
+
+def _validation(facts: Fingerprint) -> _Choice:
+    why = {
+        "folds": "every development case validates once, so that the threshold rests on all of them",
+        "members": "one network a fold; their mean is steadier than any",
+        "threshold_rule": "Youden's index: the sum of sensitivity and specificity",
+        "calibrate": "fitted on validation logits, so that scores are probabilities",
+    }
+    return _Choice(Validation(folds=5, members=5, test_time="flip"), why)
+
+
+def within_budget(plan: Plan, seconds_per_image: float, *, n: int, cores: int) -> Plan:
+    """Shorten the plan where its training would outlast the budget on this machine.
+
+    `seconds_per_image` is one training step on one core, measured. Epochs are cut first, to no less
+    than a third, then members.
+    """
+    seen = n * (1 - 1 / plan.validation.folds)
+
+    def minutes(epochs: int, members: int) -> float:
+        rounds = math.ceil(members / min(cores, members))
+        return rounds * epochs * seen * seconds_per_image / 60
+
+    epochs, members = plan.fit.epochs, plan.validation.members
+    full = minutes(epochs, members)
+    note = f"measured {1000 * seconds_per_image:.2f} ms an image and core: {full:.1f} min for the whole"
+    if full <= plan.budget_minutes:
+        return plan.model_copy(update={"reasons": {**plan.reasons, "budget_minutes": note}})
+    least = max(3, epochs // 3)
+    epochs = max(least, int(epochs * plan.budget_minutes / full))
+    while members > 1 and minutes(epochs, members) > plan.budget_minutes:
+        members -= 1
+    reasons = {**plan.reasons, "budget_minutes": note, "fit.epochs": f"cut to {epochs} by the time budget"}
+    if members < plan.validation.members:
+        reasons["validation.members"] = f"cut to {members} by the time budget"
+    return plan.model_copy(
+        update={
+            "fit": plan.fit.model_copy(update={"epochs": epochs}),
+            "validation": plan.validation.model_copy(update={"members": members}),
+            "reasons": reasons,
+        }
+    )

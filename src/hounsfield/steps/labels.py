@@ -1,0 +1,143 @@
+"""Read a label table and join it to the images on patient, study, series, object or file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from hounsfield.core.errors import BadInput
+from hounsfield.core.index import Index, Series
+from hounsfield.core.registry import nearest
+
+__all__ = ["LabelTable", "join_labels", "read_labels"]
+
+KEYS = ("file", "sop", "series", "study", "patient")
+"""From the most to the least specific: on a tie the more specific key wins."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelTable:
+    """A table of text: column names, and rows as mappings from column to value.
+
+    >>> LabelTable("labels.csv", ("id", "grade"), ({"id": "a", "grade": "2"},)).column("grade")
+    'grade'
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[Mapping[str, str], ...]
+
+    def column(self, name: str) -> str:
+        """The column of that name, ignoring case; BadInput suggests the nearest."""
+        folded = {c.casefold(): c for c in self.columns}
+        if name.casefold() not in folded:
+            raise BadInput(f'{self.name} has no column "{name}"; {nearest(name, self.columns)}')
+        return folded[name.casefold()]
+
+
+def read_labels(path: Path | str) -> LabelTable:
+    """Read a CSV (comma, semicolon or tab; UTF-8 or Latin-1) with a header line."""
+    path = Path(path)
+    if not path.is_file():
+        siblings = [p.name for p in path.parent.glob("*.csv")] if path.parent.is_dir() else []
+        hint = nearest(path.name, siblings) if siblings else "give the path of a CSV file"
+        raise BadInput(f"the label table {path.name} does not exist; {hint}")
+    raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    head = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=head.count)
+    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, restval="")
+    columns = tuple(c.strip() for c in reader.fieldnames or ())
+    rows = tuple({(k or "").strip(): (v or "").strip() for k, v in r.items() if k} for r in reader)
+    if len(columns) < 2 or not rows:
+        raise BadInput(
+            f"{path.name} has {len(columns)} column(s) and {len(rows)} row(s); expected a header line with "
+            "an id column and a label column, and a row for each image or patient"
+        )
+    return LabelTable(path.name, columns, rows)
+
+
+def join_labels(
+    index: Index, table: LabelTable, *, on: str = ""
+) -> tuple[dict[str, Mapping[str, str]], str, str]:
+    """Match rows to images: a mapping from series id to its row, the column and the key that joined.
+
+    `on` names the column; without it, the column and key that match the most images are taken.
+    Raises BadInput where nothing matches, showing the shape of both sides.
+    """
+    columns = (table.column(on),) if on else table.columns
+    best: tuple[int, str, str, dict[str, Mapping[str, str]]] = (0, "", "", {})
+    for key in KEYS:
+        lookup = _lookup(index.series, key)
+        if not lookup:
+            continue
+        for column in columns:
+            joined = _match(lookup, table, column, key)
+            if len(joined) > best[0]:
+                best = (len(joined), column, key, joined)
+    if not best[0]:
+        raise BadInput(_nothing_matches(index, table, columns))
+    return best[3], best[1], best[2]
+
+
+def _match(
+    lookup: Mapping[str, list[str]], table: LabelTable, column: str, key: str
+) -> dict[str, Mapping[str, str]]:
+    joined: dict[str, Mapping[str, str]] = {}
+    for row in table.rows:
+        value = row.get(column, "")
+        for form in _forms(value) if key == "file" else (value,):
+            for series_id in lookup.get(form, ()):
+                if joined.setdefault(series_id, row) is not row and joined[series_id] != row:
+                    return {} if key == "patient" else joined
+            if form in lookup:
+                break
+    return joined
+
+
+def _lookup(series: Sequence[Series], key: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for s in series:
+        if key == "file":
+            values = {form for f in s.files for form in _forms(f)}
+            values.add(s.id)
+        else:
+            values = {getattr(s, key)} - {""}
+        for value in values:
+            found.setdefault(value, []).append(s.id)
+    return found
+
+
+def _forms(path: str) -> tuple[str, ...]:
+    """A file as a label table may write it: whole, its name, its name without the ending."""
+    plain = path.replace("\\", "/").split("::")[-1]
+    pure = PurePosixPath(plain)
+    stem = pure.name[:-7] if pure.name.endswith(".nii.gz") else pure.stem
+    return tuple(dict.fromkeys((path, plain, pure.name, stem))) if path else ()
+
+
+def _nothing_matches(index: Index, table: LabelTable, columns: Sequence[str]) -> str:
+    have = [key for key in KEYS if any(getattr(s, key, "") or key == "file" for s in index.series)]
+    example_row = table.rows[0].get(columns[0], "")
+    shapes = ", ".join(f"{key} like {_shape(_example(index.series[0], key))}" for key in have)
+    return (
+        f"no row of {table.name} matches an image: tried column(s) {', '.join(columns)} (for example "
+        f"{_shape(example_row)}) against {shapes} (patterns: A a letter, 9 a digit, so that no identity is "
+        "printed); name the right column with --on, or correct the ids"
+    )
+
+
+def _example(series: Series, key: str) -> str:
+    return PurePosixPath(series.files[0]).name if key == "file" else str(getattr(series, key))
+
+
+def _shape(value: str) -> str:
+    """The pattern of an id, so that an error shows its form without the identity: 'AB-0123' is 'AA-9999'."""
+    pattern = "".join("9" if c.isdigit() else "A" if c.isalpha() else c for c in value[:40])
+    return f'"{pattern}"'

@@ -1,0 +1,25 @@
+"""Find every image under a source, and keep the reason for every file that was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hounsfield.core.index import Index
+
+__all__ = ["scan"]
+
+
+def scan(source: Path | str, *, progress: Callable[[int, int], None] | None = None) -> Index:
+    """Index a folder, zip or file of DICOM, NIfTI, PNG/JPEG/TIFF or .npz.
+
+    Raises BadInput where there is nothing that can be read, saying what was found instead.
+
+    >>> scan("no-such-folder")
+    Traceback (most recent call last):
+    ...
+    hounsfield.core.errors.BadInput: ...no-such-folder...
+    """
+    from hounsfield.io.catalogue import index_of
+
+    return index_of(source, progress=progress)

@@ -1,0 +1,47 @@
+"""How long one training step takes on this machine, measured on the plan's own network."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from hounsfield.core.case import LabelEncoding
+from hounsfield.core.plan import Plan
+
+__all__ = ["seconds_per_image"]
+
+STEPS = 3
+
+
+def seconds_per_image(plan: Plan, encoding: LabelEncoding) -> float:
+    """Seconds of one core for forward, backward and update of one image; the median of a few steps."""
+    import torch
+
+    from hounsfield.networks import build
+    from hounsfield.steps.schedule import optimiser_of
+    from hounsfield.transforms.augment import augment
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        size, n = plan.input.size, min(plan.fit.batch_size, 32)
+        start = plan.network.model_copy(update={"weights": ""})
+        network = build(start, channels=plan.input.channels, outputs=encoding.outputs, size=size, seed=0)
+        shape = (n, plan.input.channels, *(size[1:] if size[0] == 1 else size))
+        images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        form = torch.channels_last if size[0] == 1 else torch.channels_last_3d
+        network = network.to(memory_format=form)  # type: ignore[call-overload]
+        optimiser = optimiser_of(network, plan.fit)
+        generator = torch.Generator().manual_seed(0)
+        spent = []
+        for _ in range(STEPS + 1):
+            began = time.perf_counter()
+            changed = augment(images, plan.augment, generator).contiguous(memory_format=form)
+            optimiser.zero_grad(set_to_none=True)
+            network(changed).square().mean().backward()
+            optimiser.step()
+            spent.append(time.perf_counter() - began)
+        return float(np.median(spent[1:])) / n
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,108 @@
+"""Classification: one of two classes, one of many, or any number of many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hounsfield.core.case import Case, LabelEncoding
+from hounsfield.core.errors import BadInput
+from hounsfield.core.model import Calibration
+from hounsfield.core.plan import Fit
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["answers_of", "loss_of", "predicted_classes", "probabilities", "targets_of"]
+
+
+def answers_of(cases: Sequence[Case], encoding: LabelEncoding) -> NDArray[np.int64]:
+    """Class numbers (N,), or for multi-label zeros and ones (N, C)."""
+    if encoding.kind == "multilabel":
+        table = np.zeros((len(cases), len(encoding.classes)), np.int64)
+        for row, case in enumerate(cases):
+            if case.answer:
+                table[row, list(case.answer.positive)] = 1
+        return table
+    return np.array([c.answer.positive[0] if c.answer else -1 for c in cases], np.int64)
+
+
+def targets_of(answers: NDArray[np.int64], encoding: LabelEncoding) -> NDArray[np.float32]:
+    """What the loss compares with: (N, outputs), one-hot for several classes.
+
+    >>> targets_of(np.array([0, 1]), LabelEncoding("binary", ("0", "1"))).tolist()
+    [[0.0], [1.0]]
+    """
+    if encoding.kind == "multiclass":
+        return np.eye(len(encoding.classes), dtype=np.float32)[answers]
+    return answers.reshape(len(answers), -1).astype(np.float32)
+
+
+def loss_of(
+    plan: Fit, encoding: LabelEncoding, targets: NDArray[np.float32]
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss of (logits, targets), both (N, outputs), with class weights from the training targets.
+
+    Weights are inverse to the frequency of a class and average to 1 over the training cases.
+    Raises BadInput where the plan's loss does not fit the kind of labels.
+    """
+    import torch
+    from torch.nn import functional
+
+    smooth = plan.label_smoothing
+    if encoding.kind == "multiclass":
+        if plan.loss != "cross_entropy":
+            raise BadInput(
+                f'fit.loss "{plan.loss}" does not fit {len(encoding.classes)} exclusive classes; '
+                'expected "cross_entropy"'
+            )
+        share = np.maximum(targets.mean(0), 1e-6)
+        weights = 1 / (share * len(share)) if plan.class_weights else np.ones_like(share)
+        class_weights = torch.tensor(weights, dtype=torch.float32)
+
+        def many(logits: Tensor, wanted: Tensor) -> Tensor:
+            wanted = wanted * (1 - smooth) + smooth / wanted.shape[1]
+            log_p = functional.log_softmax(logits.float(), 1)
+            return -(wanted * log_p * class_weights.to(logits.device)).sum(1).mean()
+
+        return many
+    share = targets.mean(0).clip(1e-3, 1 - 1e-3)
+    positive = torch.tensor(0.5 / share if plan.class_weights else np.ones_like(share)).float()
+    negative = torch.tensor(0.5 / (1 - share) if plan.class_weights else np.ones_like(share)).float()
+
+    def two(logits: Tensor, wanted: Tensor) -> Tensor:
+        weight = wanted * positive.to(logits.device) + (1 - wanted) * negative.to(logits.device)
+        soft = wanted * (1 - smooth) + smooth / 2
+        return functional.binary_cross_entropy_with_logits(logits.float(), soft, weight=weight)
+
+    return two
+
+
+def probabilities(
+    logits: NDArray[np.float64], encoding: LabelEncoding, calibration: Calibration
+) -> NDArray[np.float64]:
+    """Calibrated probabilities (…, outputs) of logits (…, outputs).
+
+    >>> encoding = LabelEncoding("binary", ("0", "1"))
+    >>> probabilities(np.array([[0.0]]), encoding, Calibration()).tolist()
+    [[0.5]]
+    """
+    scaled = np.asarray(logits, np.float64) / calibration.temperature + calibration.bias
+    if encoding.kind == "multiclass":
+        scaled = scaled - scaled.max(-1, keepdims=True)
+        out = np.exp(scaled)
+        return np.asarray(out / out.sum(-1, keepdims=True), np.float64)
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * scaled)), np.float64)
+
+
+def predicted_classes(
+    scores: NDArray[np.float64], encoding: LabelEncoding, thresholds: Sequence[float]
+) -> NDArray[np.int64]:
+    """The class called: (N,) for binary and multiclass, (N, C) of 0 and 1 for multi-label."""
+    if encoding.kind == "multiclass":
+        return scores.argmax(1).astype(np.int64)
+    called = (scores >= np.asarray(thresholds)[None, : scores.shape[1]]).astype(np.int64)
+    return called[:, 0] if encoding.kind == "binary" else called

@@ -1,0 +1,1 @@
+"""From image to image: resized, normalised, augmented."""
