@@ -66,7 +66,6 @@ def train(
     plan: Plan | Path | str | None = None,
     changes: dict[str, Any] | None = None,
     question: Question | None = None,
-    application: str = "",
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Run:
@@ -89,16 +88,13 @@ def train(
             "target": targets or asked.target,
         }
     )
-    chosen, extra = application_parts(application, dict(changes or {}))
     study = Study(
         source=str(source),
         out=Path(out),
         question=asked,
         plan=read_plan(plan) if isinstance(plan, str | Path) else plan,
-        changes=extra,
+        changes=dict(changes or {}),
         resume=resume,
-        application=application,
-        interventions=chosen,
     )
     return _face(run_train(study, progress=progress))
 
@@ -149,15 +145,6 @@ def read_plan(name: Path | str) -> Plan:
     if path.suffix == ".json":
         raise BadInput(f'the plan file "{path.name}" does not exist; name a plan.json that hu train wrote')
     return named_plan(str(name))
-
-
-def application_parts(name: str, changes: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if not name:
-        return (), changes
-    from hounsfield.applications.catalogue import APPLICATIONS
-
-    application = APPLICATIONS[name]()
-    return (), {**dict(application.changes), **changes}
 
 
 def _face(run: PipelineRun) -> Run:

@@ -16,7 +16,7 @@ import numpy as np
 from hounsfield.core.cohort import Cohort
 from hounsfield.core.evidence import Evidence, Finding
 from hounsfield.core.index import Index
-from hounsfield.core.model import Calibration, Model, OperatingPoint
+from hounsfield.core.model import Model
 from hounsfield.core.plan import Plan
 from hounsfield.core.predictions import Predictions
 from hounsfield.core.progress import Progress, Silent
@@ -52,6 +52,7 @@ class Study:
     resume: bool = False
     keep_cache: bool = False
     application: str = ""
+    title: str = ""
     phantom: bool = False
     interventions: tuple[Intervention, ...] = ()
     command: str = ""
@@ -91,7 +92,11 @@ class Clock:
         """Time a step; what is put into the yielded list becomes its closing line."""
         began, said = time.perf_counter(), []  # type: tuple[float, list[str]]
         self.progress.begin(name, detail)
-        yield said
+        try:
+            yield said
+        except BaseException:
+            self.progress.end("stopped")
+            raise
         self.seconds[name] = round(time.perf_counter() - began, 2)
         self.progress.end("; ".join(said))
 
@@ -104,8 +109,8 @@ def train(study: Study, *, progress: Progress | None = None) -> Run:
         looked = look(study, folder.cache, clock)
         refuse_leakage(looked.cohort, looked.pairs)
         plan = _plan(study, looked, folder, clock)
-        folder.require_same(plan.digest(), looked.cohort.digest(), resume=study.resume)
         folder.keep_plan(plan)
+        folder.require_same(plan.digest(), f"{looked.cohort.digest()}-{looked.marks.digest()}")
         prepared = _prepared(looked, plan, folder, clock)
         fitted = _fitted(looked, plan, prepared, folder, clock)
         model, crossed, called = _model(looked, plan, fitted, folder, clock)
@@ -134,8 +139,7 @@ def look(study: Study, cache: Path, clock: Clock, *, encoding: Any = None, split
     with clock.step("audit") as said:
         marks = fingerprints(store, [c.id for c in cohort.cases])
         pairs = duplicate_pairs(marks)
-        given = any(c.given_part == "test" for c in cohort.cases) and not study.question.resplit
-        if pairs and split and not given:
+        if pairs and split:
             cohort = resplit(cohort, study.question, link_pairs(pairs, cohort.cases))
         findings = audit(cohort, pairs)
         said.append(_audit_line(findings))
@@ -216,10 +220,11 @@ def _audit_line(findings: Sequence[Finding]) -> str:
 def _plan(study: Study, looked: Looked, folder: RunFolder, clock: Clock) -> Plan:
     from hounsfield.steps.design import design, within_budget
     from hounsfield.steps.fingerprint import fingerprint
+    from hounsfield.steps.member import fast_bfloat16, pick_device
     from hounsfield.steps.speed import seconds_per_image
 
     with clock.step("design") as said:
-        kept = folder.kept_plan() if study.resume else None
+        kept = folder.kept_plan(study.plan, study.changes) if study.resume else None
         if kept is not None:
             said.append(f"{kept.name} plan of the interrupted run")
             return kept
@@ -228,7 +233,11 @@ def _plan(study: Study, looked: Looked, folder: RunFolder, clock: Clock) -> Plan
         plan = study.plan
         if plan is None:
             plan = design(
-                facts, looked.cohort.encoding, seed=study.question.seed, budget_minutes=study.budget_minutes
+                facts,
+                looked.cohort.encoding,
+                seed=study.question.seed,
+                budget_minutes=study.budget_minutes,
+                fast_bfloat16=fast_bfloat16(pick_device("auto")),
             )
         plan = plan.changed(study.changes) if study.changes else plan
         plan = plan.model_copy(update={"application": study.application or plan.application})
@@ -293,9 +302,7 @@ def _model(
         patients = [c.patient for c in cases]
         fold = np.array([cohort.fold[c.id] for c in cases])
         where = f"validation folds ({len(np.unique(fold))} of {rule.folds})"
-        point = operating_point(
-            scores, answers, patients, encoding, rule, seed=plan.seed, chosen_on=where
-        )
+        point = operating_point(scores, answers, patients, encoding, rule, seed=plan.seed, chosen_on=where)
         model = folder.model(plan, encoding, fitted.weights, point, calibration, cohort.digest())
         write_model(model)
         crossed = table_of(model, cases, scores, kind="cross-validation")
@@ -340,7 +347,7 @@ def _interventions(study: Study, model: Model, looked: Looked, clock: Clock) -> 
     with clock.step("intervene") as said:
         cases = looked.cohort.test or looked.cohort.development
         found = intervene(model, cases, looked.store, study.interventions, seed=model.plan.seed)
-        said += [f"{f.name} {f.text}" for f in found]
+        said += [f"{f.name} {f.label} {f.text}" for f in found if f.label == "mean_score_change"]
     return found
 
 
@@ -359,7 +366,7 @@ def _evidence(
 
     with clock.step("evaluate") as said:
         setting = Setting(
-            title=Path(study.source).name,
+            title=study.title or Path(study.source).stem,
             audit=looked.findings,
             interventions=moved,
             tables=tables_of(looked.index, looked.cohort, model.plan),
@@ -438,5 +445,3 @@ def _overlap(run: Path, looked: Looked) -> tuple[Finding, ...]:
     )
     level = "warning" if images or known else "info"
     return (Finding("overlap_with_training", value=float(len(images)), n=n, level=level, note=note),)
-
-

@@ -29,7 +29,7 @@ class Application:
     """One clinical application.
 
     `question` is asked of the phantom (and gives the defaults for real data); `interventions` are
-    shortcuts tested by changing images; `changes` are plan values that the application sets.
+    shortcuts of the phantom, tested by changing images; `phantom_changes` are plan values of the demo.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Application:
     patients: int
     question: Question
     interventions: tuple[Intervention, ...] = ()
-    changes: tuple[tuple[str, object], ...] = ()
+    phantom_changes: tuple[tuple[str, object], ...] = ()
 
 
 APPLICATIONS: Registry[Callable[[], Application]] = Registry("application")

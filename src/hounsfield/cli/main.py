@@ -74,7 +74,7 @@ def main() -> None:
         click.echo("interrupted; a training run goes on with --resume", err=True)
         sys.exit(130)
     except HounsfieldError as error:
-        click.echo(f"hu: {error}", err=True)
+        click.echo("hu: " + " ".join(str(error).split()), err=True)
         sys.exit(error.exit_code)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):

@@ -14,13 +14,21 @@ __all__ = ["as_json_option", "changes_of", "question_of", "question_options", "s
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-as_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
+as_json_option = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else."
+)
 
 _QUESTION = [
-    click.option("--labels", default="", metavar="CSV", help="Label table, joined on patient, study, series or file."),
-    click.option("--target", multiple=True, metavar="COLUMN", help="Label column; several make it multi-label."),
+    click.option(
+        "--labels", default="", metavar="CSV", help="Label table, joined on patient, study, series or file."
+    ),
+    click.option(
+        "--target", multiple=True, metavar="COLUMN", help="Label column; several make it multi-label."
+    ),
     click.option("--on", default="", metavar="COLUMN", help="The id column (found by itself otherwise)."),
-    click.option("--patient", default="", metavar="COLUMN", help="The patient column (from DICOM otherwise)."),
+    click.option(
+        "--patient", default="", metavar="COLUMN", help="The patient column (from DICOM otherwise)."
+    ),
     click.option("--groups", default="", metavar="A,B", help="Further columns to break results down by."),
     click.option("--classes", default="", metavar="A,B", help="Keep only these labels, in this order."),
     click.option("--positive", default="", metavar="LABEL", help="One label against all others."),
@@ -68,7 +76,9 @@ def changes_of(words: tuple[str, ...]) -> dict[str, Any]:
     for word in words:
         key, equals, text = word.partition("=")
         if not equals:
-            raise BadInput(f'"{word}" was given where a plan change KEY=VALUE was expected, e.g. fit.epochs=20')
+            raise BadInput(
+                f'"{word}" was given where a plan change KEY=VALUE was expected, e.g. fit.epochs=20'
+            )
         try:
             found[key] = json.loads(text)
         except json.JSONDecodeError:

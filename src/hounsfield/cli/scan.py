@@ -37,9 +37,7 @@ def scan(source: str, out: Path | None, as_json: bool) -> None:
     refused = Counter(r.reason for r in index.refused)
     if as_json:
         patients = len({s.patient for s in index.series if s.patient})
-        say_json(
-            {"images": len(index.series), "patients": patients, "shapes": shapes, "refused": refused}
-        )
+        say_json({"images": len(index.series), "patients": patients, "shapes": shapes, "refused": refused})
         return
     for shape, n in shapes.most_common(12):
         click.echo(f"{n:6d}  {shape}")

@@ -32,7 +32,7 @@ def as_object(run: Run) -> dict[str, Any]:
         "threshold": list(run.model.operating_point.values),
         "warnings": [{"name": f.name, "note": f.note} for f in evidence.audit if f.level != "info"],
         "interventions": [
-            {"name": f.name, **_cell(f), "note": f.note} for f in evidence.interventions
+            {"name": f.name, "measure": f.label, **_cell(f), "note": f.note} for f in evidence.interventions
         ],
         "seconds": evidence.context["seconds"],
         "report": str(run.report),
@@ -56,7 +56,7 @@ def say(run: Run) -> None:
     for f in (*evidence.audit, *evidence.interventions):
         if f.level != "info":
             number = f" {f.text}" if f.low is not None else ""
-            click.echo(f"  ! {f.name}{number}: {f.note}")
+            click.echo(f"  ! {' '.join((f.name, f.label)).strip()}{number}: {f.note}")
     click.echo(f"\nreport: {run.report}")
 
 

@@ -20,13 +20,35 @@ __all__ = ["train"]
 @click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run; must be new.")
 @question_options
-@click.option("--plan", default="", metavar="NAME|FILE", help="article-a, article-b, article-c, or a plan.json.")
-@click.option("--task", type=click.Choice(["classification"]), default="classification", help="What is learned.")
-@click.option("--application", default="", metavar="NAME", help="A clinical application's plan and tests.")
-@click.option("--budget", default=8.0, show_default=True, metavar="MINUTES", help="Time that training may take.")
-@click.option("--test-fraction", default=0.2, show_default=True, help="Share of patients held back; 0: none.")
+@click.option(
+    "--plan", default="", metavar="NAME|FILE", help="article-a, article-b, article-c, or a plan.json."
+)
+@click.option(
+    "--task", type=click.Choice(["classification"]), default="classification", help="What is learned."
+)
+@click.option(
+    "--budget",
+    type=click.FloatRange(0, min_open=True),
+    default=8.0,
+    show_default=True,
+    metavar="MINUTES",
+    help="Time that training may take.",
+)
+@click.option(
+    "--test-fraction",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of patients held back; 0: none.",
+)
 @click.option("--resplit", is_flag=True, help="Ignore the split that the data brings.")
-@click.option("--seed", default=0, show_default=True, help="Seed of split, weights and augmentation.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of split, weights and augmentation.",
+)
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run in --out.")
 @click.option("--keep-cache", is_flag=True, help="Leave decoded pixels in the run's folder.")
 @as_json_option
@@ -34,14 +56,15 @@ def train(source: str, changes: tuple[str, ...], out: Path, as_json: bool, **giv
     """Train a classifier on SOURCE (folder, zip or file: DICOM, NIfTI, PNG/JPEG/TIFF class folders, .npz) and
     report what it can do. The plan is designed from the data; KEY=VALUE changes it, e.g. fit.epochs=20."""
     from hounsfield.cli.summary import as_object, say
-    from hounsfield.face import application_parts, read_plan
+    from hounsfield.core.plan import Plan
+    from hounsfield.face import read_plan
     from hounsfield.pipeline import Study
     from hounsfield.pipeline import train as run_train
 
     wanted = changes_of(changes)
     plan = read_plan(given["plan"]) if given["plan"] else None
-    interventions, wanted = application_parts(given["application"], wanted)
-    folds = int(wanted.get("validation.folds", plan.validation.folds if plan else 5))
+    folding = {k: v for k, v in wanted.items() if k == "validation.folds"}
+    folds = (plan or Plan()).changed(folding).validation.folds
     if plan is not None and given["seed"]:
         wanted.setdefault("seed", given["seed"])
     study = Study(
@@ -53,8 +76,6 @@ def train(source: str, changes: tuple[str, ...], out: Path, as_json: bool, **giv
         budget_minutes=given["budget"],
         resume=given["resume"],
         keep_cache=given["keep_cache"],
-        application=given["application"],
-        interventions=interventions,
         command="hu " + shlex.join(Path(a).name if "/" in a else a for a in sys.argv[1:]),
     )
     run = run_train(study, progress=progress_for())

@@ -46,6 +46,18 @@ class LabelEncoding:
         return self.classes[-1]
 
     @property
+    def positive_name(self) -> str:
+        """The positive class in words: where it is only 1, true or yes, the name of the target column.
+
+        >>> LabelEncoding("binary", ("0", "1"), ("malignant",)).positive_name
+        'malignant'
+        """
+        plain = self.positive.casefold() in ("1", "1.0", "true", "yes", "y")
+        return (
+            self.target[0] if plain and len(self.target) == 1 and self.target[0] != "label" else self.positive
+        )
+
+    @property
     def outputs(self) -> int:
         """Columns of the score table: one for a binary task, one a class otherwise."""
         return 1 if self.kind == "binary" else len(self.classes)

@@ -20,7 +20,7 @@ class Finding:
     `level` is "info", "warning" or "stop". `n` counts cases, `n_patients` patients.
 
     >>> Finding("auroc", value=.91, low=.85, high=.95, n=156, n_patients=150).text
-    '.910 (95 % CI .850 to .950; n = 156)'
+    '0.910 (95 % CI 0.850 to 0.950; n = 156)'
     """
 
     name: str
@@ -42,8 +42,8 @@ class Finding:
             return self.note or "not measured"
         interval = ""
         if self.low is not None and self.high is not None:
-            interval = f"95 % CI {_short(self.low)} to {_short(self.high)}; "
-        return f"{_short(self.value)} ({interval}n = {self.n})"
+            interval = f"95 % CI {self.low:.3f} to {self.high:.3f}; "
+        return f"{self.value:.3f} ({interval}n = {self.n})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,3 @@ class Evidence:
     tables: dict[str, Any] = field(default_factory=dict)
     context: dict[str, Any] = field(default_factory=dict)
     phantom: bool = False
-
-
-def _short(value: float) -> str:
-    text = f"{value:.3f}"
-    return text[1:] if text.startswith("0.") else text

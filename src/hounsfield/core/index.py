@@ -109,10 +109,8 @@ class Index:
         """The index that `to_table` wrote."""
         meta = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
         tuples = {"files", "shape", "spacing_mm"}
-        series = tuple(
-            Series(**{k: tuple(v) if k in tuples else v for k, v in row.items()})
-            for row in table.to_pylist()
-        )
+        rows: list[dict[str, Any]] = table.to_pylist()
+        series = tuple(Series(**{k: tuple(v) if k in tuples else v for k, v in r.items()}) for r in rows)
         refused = tuple(Refused(**r) for r in json.loads(meta.get("refused", "[]")))
         return cls(source=meta.get("source", ""), series=series, refused=refused)
 

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hounsfield.core.errors import BadInput
 from hounsfield.core.registry import nearest
 
 __all__ = ["Augment", "Fit", "Input", "Network", "Plan", "Validation"]
 
-Span = tuple[float, float]
+Positive = Annotated[int, Field(ge=1)]
+Amount = Annotated[float, Field(ge=0)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Input(_Section):
@@ -32,7 +33,7 @@ class Input(_Section):
     to [0, 1]) or "window" (`window` = centre and width in the image's units, to [0, 1]).
     """
 
-    size: tuple[int, int, int] = (1, 64, 64)
+    size: tuple[Positive, Positive, Positive] = (1, 64, 64)
     channels: Literal[1, 3] = 1
     spacing_mm: tuple[float, ...] = ()
     fit: Literal["stretch", "pad"] = "stretch"
@@ -41,32 +42,45 @@ class Input(_Section):
     normalise: Literal["zscore", "unit", "percentile", "window"] = "zscore"
     window: tuple[float, ...] = ()
 
+    @model_validator(mode="after")
+    def _lengths(self) -> Self:
+        if len(self.spacing_mm) not in (0, 3) or any(s <= 0 for s in self.spacing_mm):
+            raise ValueError("input.spacing_mm is not three lengths above 0 (k, j, i), nor empty; correct it")
+        given = len(self.window) == 2 and self.window[1] > 0
+        if (self.window and not given) or (self.normalise == "window" and not given):
+            raise ValueError(
+                "input.window is not a centre and a width above 0, which input.normalise=window needs; give "
+                "both, e.g. input.window=[40,400]"
+            )
+        return self
+
 
 class Augment(_Section):
     """Random changes to a training image; each range is drawn uniformly, 0 switches a part off.
 
     Angles in degrees; shifts and zoom as a fraction of the image (zoom .2: factor .8 to 1.2);
-    shear in degrees; brightness and noise in units of the normalised image's spread; contrast and
-    gamma as a fraction about 1; `cutout` is the largest side as a fraction; `mixup` is the alpha
+    shear in degrees; brightness and noise in units of the normalised image's spread; contrast as a
+    fraction about 1; gamma as the largest |log| of the exponent; sharpness 1 ranges from a binomial
+    blur to as much sharpening; `cutout` is the largest side as a fraction; `mixup` is the alpha
     of the beta distribution (Zhang 2018); the chances are probabilities.
     """
 
-    rotation_deg: float = 0.0
-    shift: float = 0.0
-    shear_deg: float = 0.0
-    zoom: float = 0.0
+    rotation_deg: Amount = 0.0
+    shift: Amount = 0.0
+    shear_deg: Amount = 0.0
+    zoom: float = Field(0.0, ge=0, lt=1)
     flip_left_right: bool = False
     flip_up_down: bool = False
     flip_slices: bool = False
     fill: Literal["nearest", "constant", "reflect", "wrap"] = "nearest"
-    brightness: float = 0.0
-    contrast: float = 0.0
-    gamma: float = 0.0
-    noise: float = 0.0
-    blur: float = 0.0
-    cutout: float = 0.0
-    cutout_chance: float = 0.5
-    mixup: float = 0.0
+    brightness: Amount = 0.0
+    contrast: Amount = 0.0
+    gamma: Amount = 0.0
+    noise: Amount = 0.0
+    sharpness: Amount = 0.0
+    cutout: float = Field(0.0, ge=0, le=1)
+    cutout_chance: float = Field(0.5, ge=0, le=1)
+    mixup: Amount = 0.0
 
 
 class Network(_Section):
@@ -86,7 +100,12 @@ class Network(_Section):
 
 
 class Fit(_Section):
-    """How the weights are found: optimiser, schedule, loss, when to stop."""
+    """How the weights are found: optimiser, schedule, loss, when to stop.
+
+    `patience` epochs without a better validation loss end the training (0: never); `choose` takes the
+    weights of the best epoch or of the last; `weight_average` is the decay of an exponential mean of the
+    weights (0: none); `precision` "bfloat16" computes in mixed precision.
+    """
 
     optimiser: Literal["sgd", "rmsprop", "adam", "adamw"] = "adamw"
     learning_rate: float = Field(1e-3, gt=0)
@@ -103,6 +122,7 @@ class Fit(_Section):
     weight_average: float = Field(0.0, ge=0, lt=1)
     choose: Literal["best", "last"] = "best"
     gradient_clip: float = Field(0.0, ge=0)
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 class Validation(_Section):
@@ -136,7 +156,7 @@ class Plan(_Section):
     network: Network = Network()
     fit: Fit = Fit()
     validation: Validation = Validation()
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     threads: int = Field(0, ge=0)
     device: str = "auto"
     budget_minutes: float = Field(8.0, gt=0)
@@ -207,5 +227,7 @@ def _first_fault(error: ValidationError) -> str:
     where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
         return f'plan key "{where}" is unknown; {nearest(where, _known_keys())}'
+    if fault["type"] == "value_error":
+        return f"plan key {fault['ctx']['error']}"
     given = repr(fault.get("input"))[:60]
     return f'plan key "{where}" is {given}; {fault["msg"][0].lower()}{fault["msg"][1:]}'

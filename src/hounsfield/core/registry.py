@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
 from hounsfield.core.errors import BadInput
@@ -78,6 +77,8 @@ class Registry(Generic[T]):
 
     def _search_entry_points(self) -> None:
         if not self._searched:
+            from importlib.metadata import entry_points  # slow to import, seldom needed
+
             self._searched = True
             for point in entry_points(group=f"hounsfield.{self.family}"):
                 if point.name not in self._plugs:

@@ -56,11 +56,13 @@ def read_model(folder: Path | str) -> Model:
             data_digest=facts["data_digest"],
             card=facts["card"],
         )
-    except (json.JSONDecodeError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise BadInput(
             f"the model in {folder.name} cannot be read ({type(error).__name__}); expected the files that "
             "hu train wrote, unchanged; copy the folder again or train again"
         ) from error
+    if any(Path(m).name != m for m in model.members):
+        raise BadInput(f"the model in {folder.name} names weights outside its folder; train again")
     absent = [m for m in model.members if not (home / m).is_file()]
     if absent:
         raise BadInput(f"the model in {folder.name} lacks {absent[0]}; copy the whole folder again")

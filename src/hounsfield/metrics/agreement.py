@@ -145,8 +145,7 @@ def _bounds_without_spread(
             row[k] *= np.count_nonzero(of_class)
     distance = (np.arange(classes)[:, None] - np.arange(classes)) ** 2
     totals = [
-        np.concatenate([np.diag(t), t.sum(axis=0), t.sum(axis=1), [(t * distance).sum()]])
-        for t in table
+        np.concatenate([np.diag(t), t.sum(axis=0), t.sum(axis=1), [(t * distance).sum()]]) for t in table
     ]
     low, high = _agreement(np.stack(totals), classes, kind)
     return float(low), float(high)

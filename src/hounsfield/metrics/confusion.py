@@ -28,9 +28,7 @@ __all__ = [
 ]
 
 
-def confusion_matrix(
-    answers: npt.ArrayLike, called: npt.ArrayLike, *, classes: int
-) -> npt.NDArray[np.int64]:
+def confusion_matrix(answers: npt.ArrayLike, called: npt.ArrayLike, *, classes: int) -> npt.NDArray[np.int64]:
     """How many cases of each answer (rows) were called each class (columns): (C, C).
 
     >>> confusion_matrix([0, 0, 1, 2], [0, 1, 1, 2], classes=3).tolist()
@@ -127,9 +125,7 @@ def measure_binary(truth: BoolArray, said: BoolArray, draws: Resampling) -> dict
     return {"accuracy": accuracy, "balanced_accuracy": balanced, **rates, "mcc": mcc}
 
 
-def measure_one_against_rest(
-    truth: BoolArray, said: BoolArray, patients: Patients
-) -> dict[str, Measured]:
+def measure_one_against_rest(truth: BoolArray, said: BoolArray, patients: Patients) -> dict[str, Measured]:
     """The rates of one class against all others, by name.
 
     >>> truth = np.arange(40) % 2 == 1

@@ -185,9 +185,7 @@ def measure_auroc(ranking: Ranking, positive: BoolArray, patients: Patients) -> 
     return Measured(value, low, high, len(positive), patients.count, method, influence, reason)
 
 
-def measure_average_precision(
-    ranking: Ranking, positive: BoolArray, patients: Patients
-) -> Measured:
+def measure_average_precision(ranking: Ranking, positive: BoolArray, patients: Patients) -> Measured:
     """Average precision of scores that are sorted already.
 
     >>> positive = np.arange(40) % 2 == 1
@@ -227,9 +225,7 @@ def _checked(
     return values, positive, Patients.of(patients, cases=len(values))
 
 
-def _cumulated(
-    scores: npt.ArrayLike, answers: npt.ArrayLike
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _cumulated(scores: npt.ArrayLike, answers: npt.ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
     values, positive, _ = _checked(scores, answers, None)
     ranking = rank(values)
     true = np.cumsum(ranking.counts(positive)[::-1])

@@ -115,8 +115,7 @@ def check_same_length(scores: npt.NDArray[np.generic], answers: npt.NDArray[np.g
     """
     if len(scores) != len(answers):
         raise BadInput(
-            f"{len(scores)} cases have scores and {len(answers)} have answers; "
-            "expected the same number."
+            f"{len(scores)} cases have scores and {len(answers)} have answers; expected the same number."
         )
 
 

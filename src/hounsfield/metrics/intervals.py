@@ -62,9 +62,7 @@ class Estimate:
         return self.value is None
 
     @classmethod
-    def refuse(
-        cls, name: str, reason: str, *, n: int, n_patients: int, group: str = ""
-    ) -> Estimate:
+    def refuse(cls, name: str, reason: str, *, n: int, n_patients: int, group: str = "") -> Estimate:
         """An estimate without a number.
 
         >>> Estimate.refuse("auroc", "n = 3: too few to print a number", n=3, n_patients=3).value

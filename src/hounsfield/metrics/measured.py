@@ -45,12 +45,8 @@ class Measured:
         >>> Measured(0.5, 0.2, 0.8, 4, 4, "Wilson", reason="n = 4: too few").estimate("recall").low
         """
         if self.reason:
-            return Estimate.refuse(
-                name, self.reason, n=self.n, n_patients=self.n_patients, group=group
-            )
-        return Estimate(
-            name, self.value, self.low, self.high, self.n, self.n_patients, self.method, group
-        )
+            return Estimate.refuse(name, self.reason, n=self.n, n_patients=self.n_patients, group=group)
+        return Estimate(name, self.value, self.low, self.high, self.n, self.n_patients, self.method, group)
 
 
 def cluster_variance(influence: FloatArray) -> float:

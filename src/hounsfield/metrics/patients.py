@@ -45,9 +45,7 @@ class Patients:
         else:
             code, count = _encode(np.asarray(patients))
         if len(code) != cases:
-            raise BadInput(
-                f"{len(code)} patients were given for {cases} cases; expected one per case."
-            )
+            raise BadInput(f"{len(code)} patients were given for {cases} cases; expected one per case.")
         return cls(code, count)
 
     @property

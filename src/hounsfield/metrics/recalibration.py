@@ -181,9 +181,7 @@ def _temperature(values: FloatArray, truth: IntArray, draws: Resampling) -> Temp
             break
     reason = shortage(n=n, n_patients=owners, least=MIN_CASES)
     if not reason and not _COLDEST * 1.0001 < 1 / beta < _HOTTEST / 1.0001:
-        reason = (
-            "the temperature ended at its bound: the logits separate the classes or say nothing"
-        )
+        reason = "the temperature ended at its bound: the logits separate the classes or say nothing"
     if reason:
         return Temperature(1 / beta, None, None, n, owners, reason=reason)
     totals = draws.totals(_temperature_terms(beta, values, truth))

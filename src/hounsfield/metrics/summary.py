@@ -104,7 +104,7 @@ def classification_metrics(
 
 def _called(values: FloatArray, cuts: Sequence[float], kind: Kind) -> IntArray:
     if kind == "multiclass":
-        return values.argmax(axis=1)
+        return np.asarray(values.argmax(axis=1), np.intp)
     return (values >= (cuts[0] if kind == "binary" else np.asarray(cuts))).astype(np.intp)
 
 
@@ -202,9 +202,7 @@ def _thresholds(threshold: float | Sequence[float], kind: Kind, count: int) -> l
 def _check_names(values: FloatArray, classes: Sequence[str], kind: Kind) -> None:
     expected = 2 if kind == "binary" else values.shape[1]
     if len(classes) != expected or len(set(classes)) != expected or "" in classes:
-        raise BadInput(
-            f"{len(classes)} class names were given; expected {expected} different names."
-        )
+        raise BadInput(f"{len(classes)} class names were given; expected {expected} different names.")
     if kind == "multiclass" and expected < 2:
         raise BadInput('scores have one column; expected two or more, or use kind="binary".')
 

@@ -92,9 +92,7 @@ def choose_threshold(
         low, high = min(low, value), max(high, value)
     sensitivity = float(true[0, cut] / true[0, -1])
     specificity = float(1 - false[0, cut] / false[0, -1])
-    return Threshold(
-        value, rule, low, high, sensitivity, specificity, len(values), owners.count, reason
-    )
+    return Threshold(value, rule, low, high, sensitivity, specificity, len(values), owners.count, reason)
 
 
 def _check_rule(rule: str, target: float | None) -> None:
@@ -176,9 +174,7 @@ def _resampled(
         false = np.cumsum(weight, axis=1)[:, last] - true
         both = (true[:, -1] > 0) & (false[:, -1] > 0)
         nothing = np.zeros((int(both.sum()), 1))
-        merit = _merit(
-            np.hstack([nothing, true[both]]), np.hstack([nothing, false[both]]), rule, target
-        )
+        merit = _merit(np.hstack([nothing, true[both]]), np.hstack([nothing, false[both]]), rule, target)
         # A resample leaves cases out, so that cuts tie: the middle of the first and the last.
         high = merit.argmax(axis=1)
         low = merit.shape[1] - 1 - merit[:, ::-1].argmax(axis=1)

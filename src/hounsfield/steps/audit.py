@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hounsfield.core.case import Case
-from hounsfield.core.cohort import Cohort
+from hounsfield.core.cohort import DEVELOPMENT, TEST, Cohort
 from hounsfield.core.errors import GateRefused
 from hounsfield.core.evidence import Finding
 from hounsfield.steps.duplicates import Pair
@@ -19,11 +19,7 @@ CHAIN_LIMIT = 0.2
 
 
 def audit(cohort: Cohort, pairs: Sequence[Pair]) -> tuple[Finding, ...]:
-    """Findings about the cohort: patients, duplicates, label conflicts, groups that give the answer away.
-
-    Raises GateRefused where an exact or near-duplicate image stands in both the development and the
-    test part.
-    """
+    """Findings about the cohort: patients, duplicates, label conflicts, groups that give the answer away."""
     return (
         _patients(cohort),
         _separation(cohort),
@@ -35,7 +31,15 @@ def audit(cohort: Cohort, pairs: Sequence[Pair]) -> tuple[Finding, ...]:
 
 
 def refuse_leakage(cohort: Cohort, pairs: Sequence[Pair]) -> None:
-    """Stop where the same picture is to be learned from and tested on."""
+    """Raise GateRefused where the same picture is to be learned from and tested on.
+
+    Near-duplicates that chain a whole cohort together (see link_pairs) are left to the audit's warning,
+    unless the split came with the data.
+    """
+    given = {c.id: TEST if c.given_part == "test" else DEVELOPMENT for c in cohort.cases}
+    if TEST not in given.values() or given != dict(cohort.part):
+        linked = set(link_pairs(pairs, cohort.cases))
+        pairs = [p for p in pairs if (p.first, p.second) in linked]
     across = [p for p in pairs if cohort.part[p.first] != cohort.part[p.second]]
     if across:
         exact = sum(p.exact for p in across)
@@ -108,14 +112,14 @@ def _duplicates(cohort: Cohort, pairs: Sequence[Pair]) -> list[Finding]:
     near = [p for p in pairs if not p.exact]
     by_id = {c.id: c for c in cohort.cases}
     conflicts = [p for p in pairs if by_id[p.first].answer != by_id[p.second].answer]
-    other = [p for p in pairs if by_id[p.first].patient != by_id[p.second].patient]
+    other = [p for p in near if by_id[p.first].patient != by_id[p.second].patient]
     found = [
         Finding(
             "exact_duplicates",
             value=float(len(exact)),
             n=n,
             level="warning" if exact else "info",
-            note=f"{len(exact)} pair(s) of images are equal in every pixel; each pair was kept on one side",
+            note=f"{len(exact)} pair(s) of images are equal in every pixel; {_kept(cohort, exact)}",
         ),
         Finding(
             "near_duplicates",
@@ -123,8 +127,8 @@ def _duplicates(cohort: Cohort, pairs: Sequence[Pair]) -> list[Finding]:
             n=n,
             level="warning" if near else "info",
             note=f"{len(near)} pair(s) are the same picture but for recompression, scale, brightness or a "
-            f"neighbouring frame; {len(other)} pair(s) bear different or unknown patients; each pair was "
-            "kept on one side",
+            f"neighbouring frame; {len(other)} pair(s) bear different or unknown patients; "
+            f"{_kept(cohort, near)}",
         ),
     ]
     if conflicts:
@@ -142,6 +146,16 @@ def _duplicates(cohort: Cohort, pairs: Sequence[Pair]) -> list[Finding]:
     return found
 
 
+def _kept(cohort: Cohort, pairs: Sequence[Pair]) -> str:
+    """Whether each pair stands in one part and one fold."""
+
+    def side(case: str) -> tuple[str, int | None]:
+        return cohort.part[case], cohort.fold.get(case)
+
+    apart = sum(side(p.first) != side(p.second) for p in pairs)
+    return f"{apart} of them stand in different parts or folds" if apart else "each pair was kept on one side"
+
+
 def _given_split(cohort: Cohort, pairs: Sequence[Pair]) -> list[Finding]:
     given = {c.id: c.given_part for c in cohort.cases}
     if len(set(given.values()) - {""}) < 2:
@@ -150,7 +164,7 @@ def _given_split(cohort: Cohort, pairs: Sequence[Pair]) -> list[Finding]:
     exact = sum(p.exact for p in across)
     note = (
         f"the split that came with the data has {len(across)} pair(s) of the same picture in two of its parts "
-        f"({exact} of them exact); the folds used here keep each pair together"
+        f"({exact} of them exact); {_kept(cohort, across)} here"
     )
     level = "warning" if across else "info"
     return [Finding("leakage_in_given_split", value=float(len(across)), n=len(given), level=level, note=note)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,19 +11,27 @@ from hounsfield.core.case import LabelEncoding
 from hounsfield.core.model import Calibration, OperatingPoint
 from hounsfield.core.plan import Validation
 
+Rule = Literal["youden", "accuracy", "f1", "half"]
+
 __all__ = ["calibrated", "crossed_calls", "operating_point"]
 
 
 def calibrated(
     logits: NDArray[np.float64], answers: NDArray[np.int64], encoding: LabelEncoding, plan: Validation
 ) -> Calibration:
-    """Temperature (and for a binary task a bias, Platt 1999) that fit the validation logits best."""
+    """Temperature (and for a binary task a bias) that fit the validation logits best.
+
+    The targets of a binary task are drawn in by one case of each class, as Platt (1999) does, so that
+    separable logits do not become certainties.
+    """
     if plan.calibrate == "none" or encoding.kind == "multilabel":
         return Calibration()
     from scipy.optimize import minimize
 
     if encoding.kind == "binary":
-        z, y = logits[:, 0], answers.astype(float)
+        positives, negatives = int((answers == 1).sum()), int((answers == 0).sum())
+        z = logits[:, 0]
+        y = np.where(answers == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
 
         def two(p: NDArray[np.float64]) -> float:
             s = z * np.exp(p[0]) + p[1]
@@ -35,7 +45,7 @@ def calibrated(
         s = s - s.max(1, keepdims=True)
         return float(np.mean(np.log(np.exp(s).sum(1)) - s[np.arange(len(s)), answers]))
 
-    slope = minimize(many, np.zeros(1), method="Nelder-Mead").x[0]
+    slope = minimize(many, np.zeros(1), method="Nelder-Mead", bounds=[(-4.0, 4.0)]).x[0]
     return Calibration("temperature", float(np.exp(-slope)))
 
 
@@ -54,7 +64,8 @@ def operating_point(
     if encoding.kind == "multiclass":
         return OperatingPoint((), "highest probability", chosen_on, n)
     table = answers.reshape(n, -1)
-    values, bounds = [], (None, None)
+    values: list[float] = []
+    bounds: tuple[float | None, float | None] = (None, None)
     for c in range(table.shape[1]):
         value, low, high = _threshold(scores[:, c], table[:, c], patients, plan.threshold_rule, seed)
         values.append(value)
@@ -85,7 +96,7 @@ def crossed_calls(
 
 
 def _threshold(
-    scores: NDArray[np.float64], truth: NDArray[np.int64], patients: list[str], rule: str, seed: int
+    scores: NDArray[np.float64], truth: NDArray[np.int64], patients: list[str], rule: Rule, seed: int
 ) -> tuple[float, float | None, float | None]:
     from hounsfield.metrics.thresholds import choose_threshold
 

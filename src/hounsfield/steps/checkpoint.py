@@ -25,7 +25,9 @@ def write_checkpoint(
 
     from hounsfield.io.files import whole_file
 
-    tensors = {f"{part}|{k}": v.detach().clone().contiguous() for part, s in parts.items() for k, v in s.items()}
+    tensors = {
+        f"{part}|{k}": v.detach().clone().contiguous() for part, s in parts.items() for k, v in s.items()
+    }
     scalars: dict[str, Any] = {}
     for number, state in optimiser.state_dict()["state"].items():
         for key, value in state.items():

@@ -1,13 +1,14 @@
 """Find images that are the same picture: exactly, or but for recompression, rescaling and brightness.
 
-A pair is near-duplicate when the 16×16 reductions correlate above .99 and the fine structure of the
+A pair is near-duplicate when the 16×16 reductions correlate above .985 and the fine structure of the
 64×64 reductions, the coarse shape taken out, correlates above .85. The first alone would call two
-chests or two breasts alike because of their outline. Both limits stand as constants and were set on
-recompressed, rescaled, brightened and noisy copies of public images.
+chests or two breasts alike because of their outline. `benchmarks/duplicates.py` measures how far true
+copies (recompressed, rescaled, brightened, noisy) and other patients' images lie from these limits.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,9 @@ from hounsfield.io.pixel_store import PixelStore
 
 __all__ = ["COARSE_LIMIT", "FINE_LIMIT", "Fingerprints", "Pair", "duplicate_pairs", "fingerprints"]
 
-COARSE_LIMIT = 0.99
+COARSE_LIMIT = 0.985
 FINE_LIMIT = 0.85
+SMALL = 64
 BLOCK = 2048
 
 
@@ -34,6 +36,10 @@ class Fingerprints:
     digests: tuple[str, ...]
     coarse: NDArray[np.float32]
     fine: NDArray[np.float16]
+
+    def digest(self) -> str:
+        """A hash of every pixel of every image."""
+        return hashlib.sha256("".join(self.digests).encode()).hexdigest()[:16]
 
     def save(self, path: Path) -> None:
         """Write as .npz without pickling."""
@@ -98,13 +104,18 @@ def _looks(data: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]
     plane = np.clip(plane, low, high) if high > low else plane
     coarse = cv2.resize(plane, (16, 16), interpolation=cv2.INTER_AREA)
     middle = cv2.resize(plane, (64, 64), interpolation=cv2.INTER_AREA)
-    fine = cv2.GaussianBlur(middle, (0, 0), 1.2) - cv2.GaussianBlur(middle, (0, 0), 4.0)
-    # A body's outline is the strongest edge and says little of whose it is: strong edges are bounded.
-    bound = 2.0 * float(np.median(np.abs(fine))) + 1e-6
-    return _unit(coarse), _unit(np.clip(fine, -3 * bound, 3 * bound))
+    if min(plane.shape) < SMALL:
+        fine = cv2.GaussianBlur(middle, (0, 0), 1.2) - cv2.GaussianBlur(middle, (0, 0), 4.0)
+    else:
+        # A body's outline is the strongest edge and says little of whose it is: even out the energy.
+        fine = cv2.GaussianBlur(middle, (0, 0), 0.8) - cv2.GaussianBlur(middle, (0, 0), 2.0)
+        energy = np.sqrt(cv2.GaussianBlur(fine * fine, (0, 0), 4.0))
+        fine = fine / (energy + 0.05 * energy.max() + 1e-6)
+    return _unit(coarse), _unit(fine)
 
 
 def _unit(plane: NDArray[Any]) -> NDArray[np.float32]:
     vector = plane.reshape(-1).astype(np.float32)
     vector = vector - vector.mean()
-    return vector / max(float(np.linalg.norm(vector)), 1e-9)
+    unit: NDArray[np.float32] = vector / max(float(np.linalg.norm(vector)), 1e-9)
+    return unit

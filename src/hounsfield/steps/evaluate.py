@@ -14,7 +14,7 @@ from hounsfield.core.evidence import Evidence, Finding
 from hounsfield.core.model import OperatingPoint
 from hounsfield.core.predictions import Predictions
 from hounsfield.metrics.calibration import reliability_curve
-from hounsfield.metrics.confusion import confusion_matrix
+from hounsfield.metrics.confusion import confusion_matrix, multiclass_report
 from hounsfield.metrics.discrimination import precision_recall_curve, roc_curve
 from hounsfield.metrics.intervals import Estimate
 from hounsfield.metrics.summary import classification_metrics
@@ -24,7 +24,16 @@ __all__ = ["Setting", "evaluate", "measure", "subgroup_findings"]
 
 SUBGROUP_METRICS = ("auroc", "accuracy", "sensitivity", "specificity")
 MOST_VALUES = 12
-HEADLINE = ("auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "precision", "f1")
+HEADLINE = (
+    "auroc",
+    "auprc",
+    "accuracy",
+    "balanced_accuracy",
+    "sensitivity",
+    "specificity",
+    "precision",
+    "f1",
+)
 
 
 @dataclass(frozen=True)
@@ -116,7 +125,9 @@ def _subgroup(part: Predictions, called: NDArray[np.int64], name: str, seed: int
 
 
 def _with_group(f: Finding, group: str) -> Finding:
-    return Finding(f.name, group, f.label, f.value, f.low, f.high, f.n, f.n_patients, f.method, "info", f.note)
+    return Finding(
+        f.name, group, f.label, f.value, f.low, f.high, f.n, f.n_patients, f.method, "info", f.note
+    )
 
 
 def _finding(e: Estimate) -> Finding:
@@ -137,7 +148,7 @@ def _answers(predictions: Predictions) -> NDArray[np.int64]:
 def _one_against_rest(predictions: Predictions) -> dict[str, tuple[NDArray[np.float64], NDArray[np.int64]]]:
     encoding, answers = predictions.encoding, _answers(predictions)
     if encoding.kind == "binary":
-        return {encoding.positive: (predictions.scores[:, 0], answers)}
+        return {encoding.positive_name: (predictions.scores[:, 0], answers)}
     return {
         name: (
             predictions.scores[:, c],
@@ -177,7 +188,9 @@ def _curves(predictions: Predictions) -> dict[str, Any]:
     return curves
 
 
-def _thinned(x: NDArray[np.float64], y: NDArray[np.float64], most: int = 400) -> tuple[list[float], list[float]]:
+def _thinned(
+    x: NDArray[np.float64], y: NDArray[np.float64], most: int = 400
+) -> tuple[list[float], list[float]]:
     """Corners of a step curve, at most `most` of them, so that a report of a million cases stays small."""
     keep = np.unique(np.linspace(0, len(x) - 1, min(most, len(x))).round().astype(int))
     return np.round(x[keep], 6).tolist(), np.round(y[keep], 6).tolist()
@@ -190,7 +203,8 @@ def _tables(
     metrics: Sequence[Finding],
 ) -> dict[str, Any]:
     encoding = predictions.encoding
-    tables: dict[str, Any] = {"classification_report": _report_rows(encoding, metrics)}
+    by_class = metrics if encoding.kind != "binary" else _both_classes(predictions, called)
+    tables: dict[str, Any] = {"classification_report": _report_rows(encoding, by_class)}
     if encoding.kind != "multilabel":
         counts = confusion_matrix(_answers(predictions), called, classes=len(encoding.classes))
         tables["confusion"] = {"classes": list(encoding.classes), "counts": counts.tolist()}
@@ -206,16 +220,27 @@ def _tables(
     return tables
 
 
+def _both_classes(predictions: Predictions, called: NDArray[np.int64]) -> tuple[Finding, ...]:
+    """Precision, recall and F1 of the negative class as well as of the positive."""
+    report = multiclass_report(
+        _answers(predictions),
+        called,
+        classes=list(predictions.encoding.classes),
+        patients=list(predictions.patients),
+    )
+    return tuple(_finding(e) for e in report)
+
+
 def _report_rows(encoding: LabelEncoding, metrics: Sequence[Finding]) -> list[dict[str, Any]]:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in encoding.classes:
-        cells = {
+        cells: dict[str, Any] = {
             f.name: {"value": f.value, "low": f.low, "high": f.high, "n": f.n, "note": f.note}
             for f in metrics
             if f.label == name and f.name in ("precision", "recall", "f1")
         }
         if cells:
-            rows.append({"class": name, **cells, "n": max(c["n"] for k, c in cells.items() if k == "recall")})
+            rows.append({"class": name, **cells, "n": cells["recall"]["n"]})
     return rows
 
 
@@ -242,5 +267,7 @@ def _untested(predictions: Predictions, subgroups: Sequence[Finding]) -> list[st
     absent = [g for g in ("sex", "age band", "site", "scanner") if not any(predictions.groups.get(g, ()))]
     if absent:
         said.append(f"Differences by {', '.join(absent)}: the data does not say.")
-    said.append("Effect on readers, on decisions and on patients; use beyond the intended use that a human states.")
+    said.append(
+        "Effect on readers, on decisions and on patients; use beyond the intended use that a human states."
+    )
     return said

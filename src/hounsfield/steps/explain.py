@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +79,9 @@ def explain(
 TITLES = {"gradcam": "Grad-CAM", "occlusion": "Occlusion"}
 
 
-def _said(predictions: Predictions, called: NDArray[np.int64], row: int) -> tuple[int, str]:
+def _said(
+    predictions: Predictions, called: NDArray[np.int64], row: int
+) -> tuple[int, Literal["positive", "negative"]]:
     kind = predictions.encoding.kind
     if kind == "binary":
         return 0, "positive" if called[row] == 1 else "negative"
@@ -97,7 +99,7 @@ def _picture(
     encoding = predictions.encoding
     scores = predictions.scores[row]
     if encoding.kind == "binary":
-        score = f"score for {encoding.positive} {scores[0]:.2f}"
+        score = f"score for {encoding.positive_name} {scores[0]:.2f}"
     else:
         top = np.argsort(-scores)[:3]
         score = ", ".join(f"{encoding.classes[int(c)]} {scores[c]:.2f}" for c in top)

@@ -15,7 +15,7 @@ from hounsfield.core.plan import Plan
 
 __all__ = ["context_of", "tables_of"]
 
-PACKAGES = ("torch", "numpy", "scipy", "pydicom", "opencv-python-headless", "timm", "matplotlib")
+PACKAGES = ("torch", "numpy", "scipy", "pydicom", "opencv-python-headless", "timm")
 
 
 def tables_of(index: Index, cohort: Cohort, plan: Plan) -> dict[str, Any]:
@@ -23,14 +23,14 @@ def tables_of(index: Index, cohort: Cohort, plan: Plan) -> dict[str, Any]:
     parts = {"development": cohort.development, "test": cohort.test}
     parts = {name: cases for name, cases in parts.items() if cases}
     patients = {name: len({c.patient for c in cases}) for name, cases in parts.items()}
+    everyone = len({s.patient for s in index.series if s.patient}) or None
     flow = [
-        ("files refused by the scan", len(index.refused), None, "not an image that can be read"),
-        ("images read", len(index.series), len({s.patient for s in index.series if s.patient}) or None, ""),
+        ("images read", len(index.series), everyone, "files that are no image are listed below"),
         (
-            "images without a usable label",
-            len(index.series) - len(cohort.cases),
-            None,
-            "left out; see the notes on how the cohort was made",
+            "images with a usable label",
+            len(cohort.cases),
+            len({c.patient for c in cohort.cases}) if cohort.patients_known else None,
+            "no label, or a class that was not asked for",
         ),
         *((name, len(cases), patients[name], "") for name, cases in parts.items()),
     ]
@@ -52,7 +52,7 @@ def context_of(model: Model, cohort: Cohort, seconds: Mapping[str, float], comma
         "application": plan.application,
         "kind": encoding.kind,
         "classes": list(encoding.classes),
-        "positive": encoding.positive if encoding.kind == "binary" else "",
+        "positive": encoding.positive_name if encoding.kind == "binary" else "",
         "target": list(encoding.target),
         "hounsfield": _version("hounsfield"),
         "python": platform.python_version(),

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -74,7 +74,8 @@ def fit(
         _side_by_side(job.folder, waiting, beside, say, threads=job.threads)
     else:
         for member in waiting:
-            train_member(replace(job, threads=cores), member, say)
+            # as many threads as beside its siblings: a resumed member must end at the same weights
+            train_member(job, member, say)
     return _collect(job.folder, members, job.answers, cohort.encoding.outputs)
 
 

@@ -18,7 +18,7 @@ from hounsfield.steps.split import assign_folds, class_counts, linked_units, req
 
 __all__ = ["Question", "gather", "resplit"]
 
-PATIENT_COLUMNS = ("patientid", "patient_id", "patient", "subject", "subject_id", "subjectid", "mrn")
+PATIENT_COLUMNS = ("patientid", "patient", "subjectid", "subject", "participantid", "mrn")
 GROUP_COLUMNS = {
     "sex": ("sex", "gender"),
     "age": ("age", "age_years", "patient_age"),
@@ -29,6 +29,9 @@ GROUP_COLUMNS = {
     "density": ("density", "breast_density"),
 }
 MOST_CLASSES = 60
+MISSING = ("", "nan", "na", "n/a")
+YES = ("1", "1.0", "yes", "true", "y", "positive", "present", "x")
+NO = ("0", "0.0", "no", "false", "n", "negative", "absent", *MISSING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ def gather(
     every case is put in the test part (external validation). Raises BadInput for labels that cannot
     be joined or encoded, GateRefused where the given split has a patient on both sides.
     """
+    if encoding and encoding.kind == "binary" and encoding.classes[0] == f"not {encoding.positive}":
+        question = replace(question, positive=encoding.positive)
     rows, table, joined = _rows(index, question)
     texts = _label_texts(index, question, rows, table)
     notes = [joined] if joined else []
@@ -82,9 +87,7 @@ def gather(
     encoding = encoding or _encoding(texts, question)
     groups = _group_columns(question, table)
     column = _patient_column(question, table)
-    cases = tuple(
-        _case(s, encoding, texts[s.id], rows.get(s.id, {}), groups, column, question) for s in kept
-    )
+    cases = tuple(_case(s, encoding, texts[s.id], rows.get(s.id, {}), groups, column, question) for s in kept)
     if not split:
         return Cohort(cases, encoding, {c.id: TEST for c in cases}, {}, tuple(notes))
     return _split(Cohort(cases, encoding, {c.id: TEST for c in cases}, {}, tuple(notes)), question, ())
@@ -95,9 +98,7 @@ def resplit(cohort: Cohort, question: Question, links: Sequence[tuple[str, str]]
     return _split(cohort, question, links)
 
 
-def _rows(
-    index: Index, question: Question
-) -> tuple[dict[str, Mapping[str, str]], LabelTable | None, str]:
+def _rows(index: Index, question: Question) -> tuple[dict[str, Mapping[str, str]], LabelTable | None, str]:
     if not question.labels:
         if question.target:
             raise BadInput(f"--target {question.target[0]} was given without --labels; give the CSV too")
@@ -121,10 +122,16 @@ def _label_texts(
         return {s.id: s.label for s in index.series}
     columns = [table.column(t) for t in question.target]
     if len(columns) == 1:
-        return {k: row.get(columns[0], "").replace(";", "|") for k, row in rows.items()}
-    no = ("", "0", "0.0", "no", "false", "n", "negative")
+        texts = {k: row.get(columns[0], "").replace(";", "|") for k, row in rows.items()}
+        return {k: text for k, text in texts.items() if text.casefold() not in MISSING}
+    for c in columns:
+        if any(row.get(c, "").casefold() not in (*YES, *NO) for row in rows.values()):
+            raise BadInput(
+                f'column "{c}" of {table.name} holds more than yes and no; several --target columns are read '
+                "as one finding each; expected 1 and 0, or name one column"
+            )
     return {
-        k: "|".join(c for c in columns if row.get(c, "").casefold() not in no) or "none"
+        k: "|".join(c for c in columns if row.get(c, "").casefold() in YES) or "none"
         for k, row in rows.items()
     }
 
@@ -132,7 +139,7 @@ def _label_texts(
 def _restrict(
     texts: dict[str, str], kept: list[Series], question: Question, notes: list[str]
 ) -> tuple[dict[str, str], list[Series]]:
-    known = sorted(set(texts.values()))
+    known = sorted({part for text in texts.values() for part in (text, *text.split("|")) if part})
     for name in (*question.classes, *((question.positive,) if question.positive else ())):
         if name not in known:
             from hounsfield.core.registry import nearest
@@ -144,7 +151,10 @@ def _restrict(
         notes.append(f"{before - len(kept)} image(s) of classes that were not asked for were left out")
     if question.positive:
         rest = f"not {question.positive}"
-        texts = {k: v if v == question.positive else rest for k, v in texts.items()}
+        texts = {
+            k: question.positive if question.positive in (v, *v.split("|")) else rest
+            for k, v in texts.items()
+        }
         notes.append(f'binary question: "{question.positive}" against all other labels')
     return texts, kept
 
@@ -159,7 +169,7 @@ def _encoding(texts: Mapping[str, str], question: Question) -> LabelEncoding:
     ordered = _ordered(values)
     if question.positive:
         ordered = [v for v in ordered if v != question.positive] + [question.positive]
-    if question.classes:
+    elif question.classes:
         ordered = [c for c in question.classes if c in values]
     if len(ordered) < 2:
         raise BadInput(
@@ -173,7 +183,9 @@ def _encoding(texts: Mapping[str, str], question: Question) -> LabelEncoding:
     return LabelEncoding("binary" if len(ordered) == 2 else "multiclass", tuple(ordered), target)
 
 
-NEGATIVE_NAMES = ("normal", "benign", "negative", "control", "healthy", "no", "false", "absent", "cn")
+NEGATIVE_NAMES = (
+    "normal", "benign", "negative", "control", "healthy", "no", "no finding", "none", "false", "absent", "cn",
+)  # fmt: skip
 
 
 def _ordered(values: set[str]) -> list[str]:
@@ -201,7 +213,7 @@ def _patient_column(question: Question, table: LabelTable | None) -> str:
         return ""
     if question.patient:
         return table.column(question.patient)
-    folded = {c.casefold(): c for c in table.columns}
+    folded = {"".join(filter(str.isalpha, c.casefold())): c for c in table.columns}
     return next((folded[n] for n in PATIENT_COLUMNS if n in folded), "")
 
 
@@ -215,8 +227,6 @@ def _case(
     question: Question,
 ) -> Case:
     patient = row.get(patient_column, "") or series.patient
-    if question.patient and not patient:
-        patient = series.patient
     named = {name: row.get(column, "") for name, column in groups.items()}
     age = _number(named.pop("age", "")) if "age" in named else None
     named["age band"] = _band(age if age is not None else series.age_years)

@@ -87,11 +87,11 @@ def _findings(
         cut = model.operating_point.values[0]
         flips = (old[:, 0] >= cut) != (new[:, 0] >= cut)
         turned_up = (old[:, 0] < cut) & (new[:, 0] >= cut)
-        direction = f"; {int(turned_up.sum())} of them become {model.encoding.positive}"
+        direction = f"; {int(turned_up.sum())} of the {int(flips.sum())} become positive"
     else:
         flips, direction = old.argmax(1) != new.argmax(1), ""
     patients = [c.patient for c in cases]
-    what = f"score for {model.encoding.positive}" if binary else "score of the class called"
+    what = f"score for {model.encoding.positive_name}" if binary else "score of the class called"
     mean = _bootstrap(change, patients, seed)
     share = _bootstrap(flips.astype(float), patients, seed)
     n, m = len(cases), len(set(patients))
@@ -99,11 +99,11 @@ def _findings(
     level = "warning" if bad else "info"
     return [
         Finding(
-            f"{item.name}: change of score", value=mean[0], low=mean[1], high=mean[2], n=n, n_patients=m,
+            item.name, label="mean_score_change", value=mean[0], low=mean[1], high=mean[2], n=n, n_patients=m,
             method="bootstrap over patients", level=level, note=f"{item.sentence}: mean change of the {what}",
         ),
         Finding(
-            f"{item.name}: calls that flip", value=share[0], low=share[1], high=share[2], n=n, n_patients=m,
+            item.name, label="share_flipped", value=share[0], low=share[1], high=share[2], n=n, n_patients=m,
             method="bootstrap over patients", level=level,
             note=f"{item.sentence}: share of images that are called otherwise{direction}",
         ),

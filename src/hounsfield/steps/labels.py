@@ -53,8 +53,13 @@ def read_labels(path: Path | str) -> LabelTable:
     head = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=head.count)
     reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, restval="")
-    columns = tuple(c.strip() for c in reader.fieldnames or ())
-    rows = tuple({(k or "").strip(): (v or "").strip() for k, v in r.items() if k} for r in reader)
+    try:
+        columns = tuple(c.strip() for c in reader.fieldnames or ())
+        rows = tuple({k.strip(): (v or "").strip() for k, v in r.items() if k} for r in reader)
+    except csv.Error as error:
+        raise BadInput(f"{path.name} is not a table of text; expected a CSV; export it as CSV") from error
+    if b"\0" in raw:
+        raise BadInput(f"{path.name} is not a table of text; expected a CSV; export it as CSV")
     if len(columns) < 2 or not rows:
         raise BadInput(
             f"{path.name} has {len(columns)} column(s) and {len(rows)} row(s); expected a header line with "
@@ -68,19 +73,29 @@ def join_labels(
 ) -> tuple[dict[str, Mapping[str, str]], str, str]:
     """Match rows to images: a mapping from series id to its row, the column and the key that joined.
 
-    `on` names the column; without it, the column and key that match the most images are taken.
-    Raises BadInput where nothing matches, showing the shape of both sides.
+    `on` names the column; without it, the column and key that match the most images are taken. An
+    image that two different rows match is not joined. Raises BadInput where nothing matches, showing
+    the shape of both sides, and where images match several rows only.
     """
     columns = (table.column(on),) if on else table.columns
     best: tuple[int, str, str, dict[str, Mapping[str, str]]] = (0, "", "", {})
+    unsure: tuple[int, str, str] = (0, "", "")
     for key in KEYS:
         lookup = _lookup(index.series, key)
         if not lookup:
             continue
         for column in columns:
-            joined = _match(lookup, table, column, key)
+            joined, doubled = _match(lookup, table, column, key)
             if len(joined) > best[0]:
                 best = (len(joined), column, key, joined)
+            if len(joined) + doubled > unsure[0]:
+                unsure = (len(joined) + doubled, column, key)
+    if unsure[0] > 2 * best[0]:
+        raise BadInput(
+            f'column "{unsure[1]}" of {table.name} matches the {unsure[2]} of {unsure[0]} image(s), but '
+            f"{unsure[0] - best[0]} of them match rows that differ; expected one row an image; name a column "
+            "that tells the images apart with --on, or keep one row of each"
+        )
     if not best[0]:
         raise BadInput(_nothing_matches(index, table, columns))
     return best[3], best[1], best[2]
@@ -88,17 +103,19 @@ def join_labels(
 
 def _match(
     lookup: Mapping[str, list[str]], table: LabelTable, column: str, key: str
-) -> dict[str, Mapping[str, str]]:
+) -> tuple[dict[str, Mapping[str, str]], int]:
+    """The row of each image that exactly one row matches, and how many images match rows that differ."""
     joined: dict[str, Mapping[str, str]] = {}
+    doubled: set[str] = set()
     for row in table.rows:
         value = row.get(column, "")
         for form in _forms(value) if key == "file" else (value,):
             for series_id in lookup.get(form, ()):
-                if joined.setdefault(series_id, row) is not row and joined[series_id] != row:
-                    return {} if key == "patient" else joined
+                if joined.setdefault(series_id, row) != row:
+                    doubled.add(series_id)
             if form in lookup:
                 break
-    return joined
+    return {k: row for k, row in joined.items() if k not in doubled}, len(doubled)
 
 
 def _lookup(series: Sequence[Series], key: str) -> dict[str, list[str]]:
@@ -111,14 +128,30 @@ def _lookup(series: Sequence[Series], key: str) -> dict[str, list[str]]:
             values = {getattr(s, key)} - {""}
         for value in values:
             found.setdefault(value, []).append(s.id)
+    if key == "file":  # "1.png" in two folders names neither
+        return {form: ids for form, ids in found.items() if len(ids) == 1}
+    if key == "patient":
+        _add_plain_patients(found)
     return found
+
+
+def _add_plain_patients(found: dict[str, list[str]]) -> None:
+    """Where ids bear their issuer ("17^^^HOSPITAL"), let the bare id match too if one issuer alone uses it."""
+    issued: dict[str, list[str]] = {}
+    for whole in found:
+        issued.setdefault(whole.split("^^^")[0], []).append(whole)
+    for plain, wholes in issued.items():
+        if plain not in found and len(wholes) == 1:
+            found[plain] = found[wholes[0]]
 
 
 def _forms(path: str) -> tuple[str, ...]:
     """A file as a label table may write it: whole, its name, its name without the ending."""
     plain = path.replace("\\", "/").split("::")[-1]
     pure = PurePosixPath(plain)
-    stem = pure.name[:-7] if pure.name.endswith(".nii.gz") else pure.stem
+    ending = ".nii.gz" if pure.name.endswith(".nii.gz") else pure.suffix
+    # a UID as a file name ends in a number, which is no ending
+    stem = pure.name if ending[1:].isdigit() else pure.name[: len(pure.name) - len(ending)]
     return tuple(dict.fromkeys((path, plain, pure.name, stem))) if path else ()
 
 

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hounsfield.core.case import LabelEncoding
-from hounsfield.core.errors import HounsfieldError
+from hounsfield.core.errors import BadInput, HounsfieldError
 from hounsfield.core.plan import Plan
 from hounsfield.io.files import whole_file, write_text
 from hounsfield.networks import build
-from hounsfield.networks.weights import load_weights, save_weights
+from hounsfield.networks.weights import save_weights
 from hounsfield.steps.checkpoint import read_checkpoint, write_checkpoint
 from hounsfield.steps.prepare import Prepared
 from hounsfield.steps.schedule import optimiser_of, rate_at, set_rate
@@ -93,10 +93,13 @@ def train_member(job: Job, number: int, report: Report) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(max(1, job.threads))
+    torch.set_flush_denormal(True)
     run = _Run(job, number)
     history = run.resume()
     start, best = len(history), min((h["val_loss"] for h in history), default=np.inf)
     for epoch in range(start, job.plan.fit.epochs):
+        if run.out_of_patience(history):
+            break
         began = time.perf_counter()
         train_loss, rate = run.epoch(epoch)
         logits = run.validate()
@@ -117,8 +120,6 @@ def train_member(job: Job, number: int, report: Report) -> None:
         if epoch + 1 < job.plan.fit.epochs:
             run.save(history)
         report({"member": number, "of": job.plan.fit.epochs, **history[-1]})
-        if run.out_of_patience(history):
-            break
     run.finish(history)
 
 
@@ -172,12 +173,13 @@ class _Run:
         fit = self.plan.fit
         images = torch.from_numpy(self.job.prepared.batch(self.job.rows[pick])).to(self.device)
         wanted = torch.from_numpy(self.targets[pick]).to(self.device)
-        images = augment(images, self.plan.augment, generator)
+        images = augment(
+            images, self.plan.augment, generator, standardise=self.plan.input.normalise == "zscore"
+        )
         if self.plan.augment.mixup > 0:
             images, wanted = mix(images, wanted, self.plan.augment.mixup, generator)
         images = images.contiguous(memory_format=self.format)
-        bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=fit.precision == "bfloat16"):
             loss = self.loss(self.network(images), wanted)
         value = float(loss.detach())
         if not np.isfinite(value):
@@ -194,11 +196,9 @@ class _Run:
             _average(self.averaged, self.network, min(fit.weight_average, (1 + step) / (10 + step)))
         return value
 
-    def validate(self) -> NDArray[np.float32]:
+    def validate(self, test_time: str = "none") -> NDArray[np.float32]:
         rows = self.job.rows[self.validation]
-        return network_logits(
-            self.judged(), self.job.prepared, rows, device=self.device, test_time=self.plan.validation.test_time
-        )
+        return network_logits(self.judged(), self.job.prepared, rows, device=self.device, test_time=test_time)
 
     def loss_on(self, logits: NDArray[np.float32], rows: NDArray[np.int64]) -> float:
         with torch.no_grad():
@@ -214,7 +214,7 @@ class _Run:
     def out_of_patience(self, history: list[dict[str, Any]]) -> bool:
         patience = self.plan.fit.patience
         losses = [h["val_loss"] for h in history]
-        return patience > 0 and len(losses) - 1 - int(np.argmin(losses)) >= patience
+        return patience > 0 and bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= patience
 
     def save(self, history: list[dict[str, Any]]) -> None:
         parts = {"network": self.network.state_dict()}
@@ -241,7 +241,7 @@ class _Run:
         final = self.judged()
         if self.plan.fit.choose == "best" and self.best is not None:
             final.load_state_dict(self.best)
-        logits = self.validate()
+        logits = self.validate(self.plan.validation.test_time)
         save_weights(final, folder / "weights.safetensors")
         with whole_file(folder / "validation.npz") as temporary, temporary.open("wb") as stream:
             np.savez(stream, rows=self.validation, logits=logits)
@@ -271,11 +271,20 @@ def network_logits(
     return np.concatenate(found) if found else np.zeros((0, 1), np.float32)
 
 
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether this chip computes in bfloat16 faster than in float32 (docs/benchmarks.md)."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
 def pick_device(name: str) -> torch.device:
     """The device that the plan names; "auto" is the GPU where there is one."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    if name.split(":")[0] == "cpu" or (name.split(":")[0] == "cuda" and torch.cuda.is_available()):
+        return torch.device(name)
+    raise BadInput(f'the plan asks for device "{name}", which is not here; set device=auto or device=cpu')
 
 
 def _network(job: Job) -> nn.Module:

@@ -88,11 +88,13 @@ def write_predictions(predictions: Predictions, path: Path, *, thresholds: Seque
 
     encoding = predictions.encoding
     number = {p: f"patient {k:04d}" for k, p in enumerate(dict.fromkeys(predictions.patients), 1)}
-    names = [encoding.positive] if encoding.kind == "binary" else list(encoding.classes)
+    names = [encoding.positive_name] if encoding.kind == "binary" else list(encoding.classes)
     called = predicted_classes(predictions.scores, encoding, thresholds)
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["case", "patient", *(f"score {n}" for n in names), "called", "answer", *predictions.groups])
+    writer.writerow(
+        ["case", "patient", *(f"score {n}" for n in names), "called", "answer", *predictions.groups]
+    )
     for row, case_id in enumerate(predictions.ids):
         answer = "" if predictions.answers is None else _named(predictions.answers[row], encoding.classes)
         writer.writerow(

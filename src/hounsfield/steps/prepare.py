@@ -111,7 +111,7 @@ def prepare_one(
     return fitted, levels_of(fitted, plan, bits=bits)
 
 
-def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[Any]]:
     """A mapped array whose disk space is taken first: a full disk is then an error, not a dead process."""
     images = np.lib.format.open_memmap(path, "w+", dtype, shape)
     if hasattr(os, "posix_fallocate"):
@@ -155,4 +155,9 @@ def _refuse_mixed(cases: Sequence[Case], plan: Input) -> None:
         raise BadInput(
             f"{len(cases) - flat} of {len(cases)} images are volumes, but the plan's input.size has one "
             "slice; give 2D images and volumes separately, or set input.size to three numbers"
+        )
+    if plan.size[0] > 1 and flat:
+        raise BadInput(
+            f"{flat} of {len(cases)} images are 2D, but the plan's input.size has {plan.size[0]} slices; "
+            "expected volumes; give 2D images and volumes separately"
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -39,7 +39,7 @@ def report(evidence: Evidence, pictures: tuple[Picture, ...], out: Path) -> Path
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     page = report(Evidence("Minimal"), (), Path(folder))
-    ...     sorted(p.name for p in Path(folder).iterdir()), "not measured" in page.read_text()
+    ...     sorted(p.name for p in Path(folder).iterdir()), "Not measured" in page.read_text()
     (['evidence.json', 'report.html'], True)
     """
     content = _plain(evidence)
@@ -65,7 +65,8 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _page(content: Row, pictures: Sequence[Picture]) -> str:
+@cache
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("hounsfield.steps", "templates"),
         autoescape=True,
@@ -73,31 +74,38 @@ def _page(content: Row, pictures: Sequence[Picture]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        number=_number, count=_count, words=_words, plainly=_plainly, metric=_metric_title, entries=_entries
-    )
+    environment.filters |= {"number": _number, "count": _count, "plainly": _plainly}
+    environment.filters |= {"words": _words, "metric": _metric_title, "entries": _entries}
+    return environment
+
+
+def _page(content: Row, pictures: Sequence[Picture]) -> str:
     checklist = _checklist(content, pictures)
-    return environment.get_template("report.html").render(
-        e=content,
-        context=content["context"],
-        tables=content["tables"],
-        phantom_sentence=PHANTOM,
-        alarms=_alarms(content),
-        headline=_headline(content),
-        hundreds=_hundreds(content),
-        recalls=_rows([f for f in content["metrics"] if _is_class_recall(f)]),
-        flow=_flow(content),
-        audit=sorted(content["audit"], key=lambda f: SEVERITY.get(f["level"], 2)),
-        metrics=_by_label(content),
-        drawings=_drawings(content),
-        subgroups=_subgroups(content),
-        interventions=_rows(content["interventions"]),
-        gallery=_gallery(pictures),
-        localisation=[f for f in _all_findings(content) if "localisation" in f["name"]],
-        glossary=_asset("glossary.json"),
-        checklist=checklist,
-        tally=_tally(checklist),
-        style=Markup(files("hounsfield.steps").joinpath("templates/report.css").read_text("utf-8")),
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            e=content,
+            context=content["context"],
+            tables=content["tables"],
+            phantom_sentence=PHANTOM,
+            alarms=_alarms(content),
+            headline=_headline(content),
+            hundreds=_hundreds(content),
+            recalls=[f for f in content["metrics"] if _is_class_recall(f)],
+            flow=_flow(content),
+            audit=sorted(content["audit"], key=lambda f: SEVERITY.get(f["level"], 2)),
+            metrics=_by_label(content),
+            drawings=_drawings(content),
+            subgroups=_subgroups(content),
+            interventions=figures.forest_rows(content["interventions"]),
+            gallery=_gallery(pictures),
+            localisation=[f for f in _all_findings(content) if "localisation" in f["name"]],
+            glossary=_asset("glossary.json"),
+            checklist=checklist,
+            tally=_tally(checklist),
+            style=Markup(files("hounsfield.steps").joinpath("templates/report.css").read_text("utf-8")),
+        )
     )
 
 
@@ -113,29 +121,21 @@ def _alarms(content: Row) -> list[Row]:
     return sorted(loud, key=lambda f: SEVERITY[f["level"]])
 
 
-def _rows(findings: Iterable[Row], *, scale: figures.Scale | None = None) -> Row | None:
-    """Forest rows on one scale; the methods become lettered footnotes. None where there are none."""
-    findings = list(findings)
-    if not findings:
-        return None
-    scale = scale or figures.scale_for(findings)
-    methods = list(dict.fromkeys(f["method"] for f in findings if f["method"]))
-    letters = {method: _letter(k) for k, method in enumerate(methods)}
-    rows = [{**f, "mark": figures.mark(f, scale), "foot": letters.get(f["method"], "")} for f in findings]
-    return {"rows": rows, "scale": scale, "methods": [(letters[m], m) for m in methods]}
-
-
-def _letter(k: int) -> str:
-    return "abcdefghijklmnopqrstuvwxyz"[k % 26] * (1 + k // 26)
-
-
-def _by_label(content: Row) -> list[tuple[str, Row]]:
+def _by_label(content: Row) -> Row | None:
     """The metrics of everyone: first those over all classes, then class by class."""
-    labels = dict.fromkeys(f["label"] for f in content["metrics"] if not f["group"])
-    ordered = sorted(labels, key=lambda label: label not in OVERALL)
-    tables = [(label, [f for f in content["metrics"] if f["label"] == label and not f["group"]]) for label in ordered]
-    scale = figures.scale_for(f for _, found in tables for f in found)
-    return [(label, rows) for label, found in tables if (rows := _rows(found, scale=scale))]
+    found = [f for f in content["metrics"] if not f["group"]]
+    return _blocks(sorted(found, key=lambda f: f["label"] not in OVERALL), "label")
+
+
+def _blocks(findings: list[Row], *keys: str) -> Row | None:
+    """Forest rows in blocks that share the keys, each block in the order in which it first appears."""
+    table = figures.forest_rows(findings)
+    if table is None:
+        return None
+    blocks: dict[tuple[str, ...], list[Row]] = {}
+    for row in table["rows"]:
+        blocks.setdefault(tuple(row[key] for key in keys), []).append(row)
+    return {**table, "blocks": list(blocks.values())}
 
 
 def _find(content: Row, name: str, *, part: str = "metrics") -> Row | None:
@@ -154,7 +154,11 @@ def _headline(content: Row) -> list[Row]:
 
 
 def _is_class_recall(finding: Row) -> bool:
-    return finding["name"] in ("recall", "sensitivity") and finding["label"] not in OVERALL and not finding["group"]
+    return (
+        finding["name"] in ("recall", "sensitivity")
+        and finding["label"] not in OVERALL
+        and not finding["group"]
+    )
 
 
 def _hundreds(content: Row) -> list[Row]:
@@ -164,10 +168,11 @@ def _hundreds(content: Row) -> list[Row]:
     counted = []
     for name in ("sensitivity", "specificity"):
         finding = _find(content, name)
-        if finding and finding["value"] is not None:
-            hits = round(100 * finding["value"])
-            drawing = figures.hundred(hits, f"{name}: {hits} of 100")
-            counted.append({**finding, "hits": hits, "drawing": drawing, "interval": _percent_span(finding)})
+        if not finding:
+            continue
+        hits = None if finding["value"] is None else round(100 * finding["value"])
+        drawing = "" if hits is None else figures.hundred(hits, f"{name}: {hits} of 100")
+        counted.append({**finding, "hits": hits, "drawing": drawing, "interval": _percent_span(finding)})
     return counted
 
 
@@ -178,25 +183,23 @@ def _percent_span(finding: Row) -> str:
 
 
 def _subgroups(content: Row) -> list[Row]:
-    """For each group column its metrics, each with the rows of its groups and everyone's value as reference."""
-    columns: dict[str, dict[tuple[str, str], list[Row]]] = {}
+    """For each group column its metrics, each with its groups; everyone's value is the reference."""
+    columns: dict[str, list[Row]] = {}
     for finding in content["subgroups"]:
         pairs = [part.partition("=") for part in finding["group"].split(" & ")]
         column, value = (" × ".join(p[k] for p in pairs) for k in (0, 2))
-        metric = (finding["name"], finding["label"])
-        columns.setdefault(column or "all", {}).setdefault(metric, []).append({**finding, "value_of": value})
-    tables = []
-    for column, by_metric in columns.items():
-        everything = [f for found in by_metric.values() for f in found]
-        scale, blocks = figures.scale_for(everything), []
-        for (name, label), found in by_metric.items():
-            overall = next((f for f in content["metrics"] if (f["name"], f["label"]) == (name, label)), None)
-            overall = overall or _find(content, name)
-            marked = dataclasses.replace(scale, reference=overall["value"] if overall else scale.reference)
-            blocks.append({"name": name, "label": label, "overall": overall, "table": _rows(found, scale=marked)})
-        smallest = min(everything, key=lambda f: f["n"])
-        tables.append({"column": column, "blocks": blocks, "smallest": smallest})
-    return tables
+        same = [
+            f for f in content["metrics"] if (f["name"], f["label"]) == (finding["name"], finding["label"])
+        ]
+        overall = next((f for f in same if not f["group"]), None) or _find(content, finding["name"])
+        row = {**finding, "member": value, "overall": overall}
+        if overall:
+            row["reference"] = overall["value"]
+        columns.setdefault(column or "all", []).append(row)
+    return [
+        {"column": name, "table": _blocks(rows, "name", "label"), "smallest": min(rows, key=lambda f: f["n"])}
+        for name, rows in columns.items()
+    ]
 
 
 # Chapters that need arranging
@@ -207,7 +210,11 @@ def _flow(content: Row) -> Row | None:
     rows = content["tables"].get("flow")
     if not rows:
         return None
-    parts = {name.lower() for name in content["tables"].get("classes", {})} | {"development", "test", "external"}
+    parts = {name.lower() for name in content["tables"].get("classes", {})} | {
+        "development",
+        "test",
+        "external",
+    }
     steps: list[Row] = []
     branches: list[Row] = []
     for step, n_cases, n_patients, reason in rows:
@@ -237,27 +244,29 @@ def _drawings(content: Row) -> Row:
             for k, (name, curve) in enumerate(curves.get("calibration", {}).items())
         },
         "scores": {
-            name: figures.scores(counts, name, _threshold(tables, k))
+            name: figures.scores(counts, name, _threshold(tables, k, of=len(curves["scores"])))
             for k, (name, counts) in enumerate(curves.get("scores", {}).items())
         },
         "history": figures.learning(curves["history"]) if curves.get("history") else [],
     }
 
 
-def _threshold(tables: Row, number: int) -> float | None:
+def _threshold(tables: Row, number: int, *, of: int) -> float | None:
+    """The threshold of one output; a single number belongs to a single output only."""
     value = (tables.get("operating_point") or {}).get("value")
     if isinstance(value, list):
-        return value[number] if number < len(value) else None
-    return value
+        return value[number] if len(value) == of else None
+    return value if of == 1 else None
 
 
 def _gallery(pictures: Sequence[Picture]) -> Row:
     """Wrong and right cases with their pictures, and whether pictures had to lose detail."""
     uris, reduced = figures.data_uris(pictures)
-    shown = [
-        {"case": p.case, "outcome": p.outcome, "caption": p.caption, "panels": [(t, u) for (t, _), u in zip(p.panels, row, strict=True)]}
-        for p, row in zip(pictures, uris, strict=True)
-    ]
+    shown = []
+    for picture, row in zip(pictures, uris, strict=True):
+        panels = [(title, uri) for (title, _), uri in zip(picture.panels, row, strict=True)]
+        told = {"case": picture.case, "outcome": picture.outcome, "caption": picture.caption}
+        shown.append({**told, "panels": panels})
     parts = [(name, [p for p in shown if p["outcome"] == name]) for name in ("wrong", "right")]
     other = [p for p in shown if p["outcome"] not in ("wrong", "right")]
     return {"parts": [*parts, *([("other", other)] if other else [])], "reduced": reduced, "n": len(shown)}
@@ -295,7 +304,7 @@ def _has(content: Row, pictures: Sequence[Picture], where: str) -> bool:
 
 def _has_one(content: Row, pictures: Sequence[Picture], kind: str, name: str) -> bool:
     if kind in ("context", "tables", "curves"):
-        return bool(content[kind].get(name)) or content[kind].get(name) == 0
+        return content[kind].get(name) not in (None, "", [], {})
     if kind == "pictures":
         return any(p.outcome == name for p in pictures)
     if kind == "evaluated":
@@ -304,12 +313,17 @@ def _has_one(content: Row, pictures: Sequence[Picture], kind: str, name: str) ->
         return any(row[0] == name for row in content["tables"].get("demographics", []))
     if kind == "plan":
         return any(row[0] == name and row[1] for row in content["tables"].get("plan", []))
-    findings = content[kind] if kind in ("audit", "metrics", "subgroups", "interventions") else _all_findings(content)
+    return _has_finding(content, kind, name)
+
+
+def _has_finding(content: Row, kind: str, name: str) -> bool:
+    chapters = ("audit", "metrics", "subgroups", "interventions")
+    findings = content[kind] if kind in chapters else _all_findings(content)
     if kind == "quiet":
         return any(f["name"] == name and f["level"] == "info" for f in findings)
-    if kind == "group":
-        return any((f["group"] + "=").startswith(name + "=") or (name[0] == "~" and name[1:] in f["group"]) for f in findings)
-    key = "method" if kind == "method" else "name"
+    if kind == "group" and not name.startswith("~"):
+        return any(f["group"].partition("=")[0] == name for f in findings)
+    key = kind if kind in ("method", "group") else "name"
     measured = [f for f in findings if kind != "metrics" or f["value"] is not None]
     if name.startswith("~"):
         return any(name[1:] in f[key].lower() for f in measured)
@@ -357,6 +371,8 @@ def _metric_title(name: str) -> str:
 def _entries(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     """Nested context as (dotted key, text) pairs."""
     if isinstance(value, dict):
-        return [pair for key, inner in value.items() for pair in _entries(inner, f"{prefix}.{key}".strip("."))]
+        return [
+            pair for key, inner in value.items() for pair in _entries(inner, f"{prefix}.{key}".strip("."))
+        ]
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return [(prefix, text)]

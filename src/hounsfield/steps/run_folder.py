@@ -1,9 +1,9 @@
 """The folder of a run: what is kept for everyone, what is private, what is only for resuming.
 
-    plan.json predictions.csv evidence.json report.html     may be shown
-    model/                                                  may be given away: no patient is in it
-    private/                                                file names and patient keys: stays with the data
-    work/ cache/                                            checkpoints and pixels, until the run is whole
+plan.json predictions.csv evidence.json report.html     may be shown
+model/                                                  may be given away: no patient is in it
+private/                                                file names and patient keys: stays with the data
+work/ cache/                                            checkpoints and pixels, until the run is whole
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hounsfield.core.case import Case, LabelEncoding
 from hounsfield.core.cohort import Cohort
@@ -39,30 +40,51 @@ class RunFolder:
 
     @contextmanager
     def opened(self, *, resume: bool) -> Iterator[None]:
-        """Use the folder; where it fails before training began, nothing of it is left."""
-        existed = self.path.exists()
-        if resume and not (self.path / "state.json").is_file():
+        """Use the folder; where it fails before a first epoch was learned, nothing of it is left."""
+        existed, before = self.path.exists(), self._held()
+        begun = "state.json" in before
+        if resume and not begun and not self._is_beginning(before):
             raise BadInput(
                 f'"{self.path.name}" holds no interrupted run to resume; name its --out, or leave --resume out'
             )
-        if not resume and self.path.is_dir() and any(self.path.iterdir()):
-            unfinished = (self.path / "state.json").is_file() and not (self.path / "report.html").is_file()
-            hint = "go on with --resume" if unfinished else "choose another --out or remove it"
+        if resume and "report.html" in before and "work" not in before:
+            raise BadInput(f'the run in "{self.path.name}" is finished; nothing is left to resume')
+        if not resume and before and not self._is_beginning(before):
+            hint = "choose another --out or remove it"
+            if begun and "report.html" not in before:
+                hint = "go on with --resume"
             raise BadInput(f'the output folder "{self.path.name}" is not empty; {hint}')
-        require_writable_folder(self.path)
         try:
+            require_writable_folder(self.path)
             yield
         except BaseException:
-            if not (self.path / "state.json").is_file():
-                shutil.rmtree(self.cache, ignore_errors=True)
-                if not existed:
-                    shutil.rmtree(self.path, ignore_errors=True)
+            if not begun and not any(self.work.glob("member-*/*.safetensors")):
+                self._empty(whole=not existed)
             raise
 
-    def require_same(self, plan: str, data: str, *, resume: bool) -> None:
+    def _held(self) -> set[str]:
+        return {p.name for p in self.path.iterdir()} if self.path.is_dir() else set()
+
+    def _is_beginning(self, held: set[str]) -> bool:
+        """True if a run was killed here before it had a state: only its plan and decoded pixels lie here."""
+        inside = {p.name for p in self.cache.iterdir()} if self.cache.is_dir() else set()
+        rest = {n for n in held - {"cache", "plan.json"} if not n.startswith(".writable")}
+        known = {n for n in inside if n.lstrip(".").startswith(("pixels.", "prepared.", "levels."))}
+        return bool(held) and not rest and inside == known
+
+    def _empty(self, *, whole: bool) -> None:
+        for entry in self.path.iterdir() if self.path.is_dir() else ():
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+        if whole and self.path.is_dir():
+            self.path.rmdir()
+
+    def require_same(self, plan: str, data: str) -> None:
         """Remember which plan and data this run is of; refuse to resume on another."""
         state = self.path / "state.json"
-        if resume:
+        if state.is_file():
             kept = json.loads(state.read_text())
             for what, given in (("data", data), ("plan", plan)):
                 if kept[what] != given:
@@ -76,9 +98,19 @@ class RunFolder:
     def keep_plan(self, plan: Plan) -> None:
         write_text(self.path / "plan.json", plan.to_json() + "\n")
 
-    def kept_plan(self) -> Plan | None:
+    def kept_plan(self, given: Plan | None, changes: Mapping[str, Any]) -> Plan | None:
+        """The plan that this run was begun with, None if it has none yet; BadInput if another is given now."""
         path = self.path / "plan.json"
-        return Plan.from_json(path.read_text()) if path.is_file() else None
+        if not path.is_file():
+            return None
+        kept = Plan.from_json(path.read_text())
+        now = (given or kept).changed(dict(changes)).model_copy(update={"application": kept.application})
+        if now.digest() != kept.digest():
+            raise BadInput(
+                f"--resume was given plan {now.digest()}, but the run was begun with plan {kept.digest()}; "
+                "leave --plan and KEY=VALUE as they were, or start a new run in another --out"
+            )
+        return kept
 
     def model(
         self,
@@ -109,7 +141,9 @@ class RunFolder:
 
     def keep_private(self, index: Index, cohort: Cohort, marks: Fingerprints) -> None:
         """Which file and patient a case id is, and what duplicates are recognised by."""
-        self.keep_files(cohort.cases, {c.id: (cohort.part[c.id], cohort.fold.get(c.id, "")) for c in cohort.cases})
+        self.keep_files(
+            cohort.cases, {c.id: (cohort.part[c.id], cohort.fold.get(c.id, "")) for c in cohort.cases}
+        )
         write_text(self.private / "source.txt", index.source + "\n")
         marks.save(self.private / "fingerprints.npz")
 

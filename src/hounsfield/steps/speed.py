@@ -39,7 +39,9 @@ def seconds_per_image(plan: Plan, encoding: LabelEncoding) -> float:
             began = time.perf_counter()
             changed = augment(images, plan.augment, generator).contiguous(memory_format=form)
             optimiser.zero_grad(set_to_none=True)
-            network(changed).square().mean().backward()
+            with torch.autocast("cpu", torch.bfloat16, enabled=plan.fit.precision == "bfloat16"):
+                loss = network(changed).float().square().mean()
+            loss.backward()
             optimiser.step()
             spent.append(time.perf_counter() - began)
         return float(np.median(spent[1:])) / n

@@ -71,9 +71,7 @@ def stratified_bins(
     return bins
 
 
-def class_counts(
-    cases: Sequence[Case], units: Sequence[Sequence[int]], classes: int
-) -> NDArray[np.float64]:
+def class_counts(cases: Sequence[Case], units: Sequence[Sequence[int]], classes: int) -> NDArray[np.float64]:
     """Per unit, how many of its cases hold each class, with a last column that counts cases: (U, C + 1)."""
     table = np.zeros((len(units), classes + 1))
     for u, members in enumerate(units):

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 __all__ = ["crop_foreground", "pad_to_aspect", "resize"]
 
 
-def resize(
-    data: NDArray[Any], size: tuple[int, int, int], *, interpolation: str = "area"
-) -> NDArray[Any]:
+def resize(data: NDArray[Any], size: tuple[int, int, int], *, interpolation: str = "area") -> NDArray[Any]:
     """Resample (C, K, J, I) to (C, *size); `interpolation` is "area", "linear" or "cubic".
 
     "area" averages where the image shrinks and is linear where it grows; "linear" and "cubic" are
@@ -24,7 +22,11 @@ def resize(
     """
     if data.shape[1:] == size:
         return data
-    flat = _resize_planes(data, size[1], size[2], interpolation)
+    flat = data
+    if (size[1] - data.shape[2]) * (size[2] - data.shape[3]) < 0:
+        # OpenCV averages only where both axes shrink: one axis at a time where one shrinks and one grows
+        flat = _resize_planes(flat, size[1], data.shape[3], interpolation)
+    flat = _resize_planes(flat, size[1], size[2], interpolation)
     if flat.shape[1] != size[0]:
         flat = _resize_slices(flat, size[0])
     return _as_type(flat, data.dtype)
@@ -72,9 +74,7 @@ def crop_foreground(data: NDArray[Any], *, margin: float = 0.02) -> NDArray[Any]
         return data
     left, up, width, height, _ = stats[1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())]
     pad_j, pad_i = int(margin * height), int(margin * width)
-    return data[
-        :, :, max(0, up - pad_j) : up + height + pad_j, max(0, left - pad_i) : left + width + pad_i
-    ]
+    return data[:, :, max(0, up - pad_j) : up + height + pad_j, max(0, left - pad_i) : left + width + pad_i]
 
 
 def _resize_planes(data: NDArray[Any], rows: int, columns: int, interpolation: str) -> NDArray[Any]:
@@ -104,7 +104,9 @@ def _resize_slices(data: NDArray[Any], slices: int) -> NDArray[Any]:
     for c in range(channels):
         table = data[c].reshape(old, rows * columns)
         resized = [
-            cv2.resize(table[:, s : s + width], (min(width, table.shape[1] - s), slices), interpolation=method)
+            cv2.resize(
+                table[:, s : s + width], (min(width, table.shape[1] - s), slices), interpolation=method
+            )
             for s in range(0, table.shape[1], width)
         ]
         out[c] = np.concatenate(resized, 1).reshape(slices, rows, columns)

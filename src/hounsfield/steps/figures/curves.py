@@ -1,8 +1,9 @@
-"""The curves a reader of a diagnostic study expects: ROC, precision-recall, calibration and score histograms."""
+"""The curves of a diagnostic study: ROC, precision-recall, calibration and score histograms."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from markupsafe import Markup
@@ -56,7 +57,7 @@ def precision_recall(curves: Mapping[str, Curve]) -> Markup:
 
 
 def calibration(curve: Curve, name: str, number: int = 0) -> Markup:
-    """Observed share against predicted probability, with intervals, and how many cases each dot stands for."""
+    """Observed share against predicted probability, with intervals and the count behind each dot."""
     frame = Frame(x=(0, 1), y=(0, 1), bottom=104)
     parts = [frame.axes("", "observed share"), frame.line((0, 1), (0, 1), "chance")]
     predicted, observed = curve["predicted"], curve["observed"]
@@ -72,12 +73,14 @@ def calibration(curve: Curve, name: str, number: int = 0) -> Markup:
     return frame.svg(parts, f"Calibration curve of the score for {name}.")
 
 
-def _counts_below(predicted: Sequence[float | None], counts: Sequence[int], number: int) -> list[Markup]:
-    most = max([*counts, 1])
+def _counts_below(
+    predicted: Sequence[float | None], counts: Sequence[int | None], number: int
+) -> list[Markup]:
+    most = max([n for n in counts if n is not None] + [1])
     strip = Frame(x=(0, 1), y=(0, most), top=296, bottom=28)
     parts = [strip.words(strip.left - 8, 331, "n", anchor="end")]
     for x, n in zip(predicted, counts, strict=False):
-        if x is not None:
+        if x is not None and n is not None:
             parts.append(strip.box((x - 0.02, x + 0.02), (0, n), f"fill c{number % 8}"))
             left, top = strip.at(x, n)
             parts.append(strip.words(left, top - 4, f"{n:g}", anchor="middle"))
@@ -91,11 +94,11 @@ def scores(counts: Curve, name: str, threshold: float | None = None) -> Markup:
     Bars are shares of their side, so that a rare class can be seen; the line is the threshold.
     """
     sides = [_shares(counts["positive"]), _shares(counts["negative"])]
-    most = max(max(sides[0]), max(sides[1]), 1e-9)
+    most = max(*sides[0], *sides[1], 1e-9)
     edges = counts["edges"]
     frame = Frame(x=(edges[0], edges[-1]), y=(-most, most), height=300)
     parts = [frame.axes("score", "share of cases", y_ticks=(0,))]
-    for k, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for k, (low, high) in enumerate(pairwise(edges)):
         parts.append(frame.box((low, high), (0, sides[0][k]), "fill c0"))
         parts.append(frame.box((low, high), (-sides[1][k], 0), "fill c1"))
     parts.append(frame.words(frame.left + 8, frame.top + 14, f"with {name}", "side"))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
 
 from hounsfield.steps.figures.frame import ticks
 
-__all__ = ["Scale", "mark", "scale_for"]
+__all__ = ["Scale", "forest_rows", "mark", "scale_for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Scale:
 
 
 def scale_for(findings: Iterable[Mapping[str, Any]], reference: float | None = None) -> Scale:
-    """0 to 1, or 0.5 to 1 where nothing lies below; wider where a value or an end of an interval lies outside.
+    """0 to 1, or 0.5 to 1 where nothing lies below; wider where something lies outside.
 
     >>> scale_for([{"value": -.3, "low": -.4, "high": -.2}]).low
     -0.5
@@ -69,3 +69,27 @@ def mark(finding: Mapping[str, Any], scale: Scale) -> Markup:
     return Markup(
         '<svg class="mark" viewBox="0 0 100 20" preserveAspectRatio="none" aria-hidden="true">{}</svg>'
     ).format(body)
+
+
+def forest_rows(findings: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The findings with `mark` (drawing) and `foot` (letter of the method), on one scale.
+
+    A finding's own "reference" is the value that its dashed line marks. None where there are no findings.
+
+    >>> finding = {"value": .9, "low": .8, "high": .95, "method": "DeLong"}
+    >>> table = forest_rows([finding])
+    >>> table["rows"][0]["foot"], table["methods"]
+    ('a', [('a', 'DeLong')])
+    """
+    if not findings:
+        return None
+    scale = scale_for(findings)
+    methods = dict.fromkeys(f["method"] for f in findings if f["method"])
+    letters = {
+        method: "abcdefghijklmnopqrstuvwxyz"[k % 26] * (1 + k // 26) for k, method in enumerate(methods)
+    }
+    rows = []
+    for finding in findings:
+        own = replace(scale, reference=finding.get("reference", scale.reference))
+        rows.append({**finding, "mark": mark(finding, own), "foot": letters.get(finding["method"], "")})
+    return {"rows": rows, "scale": scale, "methods": [(letter, text) for text, letter in letters.items()]}

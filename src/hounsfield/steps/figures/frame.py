@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 __all__ = ["Frame", "Numbers", "ticks"]
@@ -94,20 +94,24 @@ class Frame:
         for value in y_ticks or ticks(*self.y):
             _, y = self.at(self.x[0], value)
             parts.append(
-                Markup('<path class="grid" d="M{:g} {:g}H{:g}"/>').format(self.left, y, self.width - self.right)
+                Markup('<path class="grid" d="M{:g} {:g}H{:g}"/>').format(
+                    self.left, y, self.width - self.right
+                )
             )
             parts.append(self.words(self.left - 8, y + 4, _tick(value), anchor="end"))
         middle = (self.left + self.width - self.right) / 2
         parts.append(self.words(middle, self.height - 6, x_name, "axis", "middle"))
-        turned = Markup('<text class="axis" transform="translate(13 {:g}) rotate(-90)" text-anchor="middle">{}</text>')
+        turned = Markup(
+            '<text class="axis" transform="translate(13 {:g}) rotate(-90)" text-anchor="middle">{}</text>'
+        )
         parts.append(turned.format((low + high) / 2, y_name))
         return Markup("").join(parts)
 
     def svg(self, parts: Sequence[Markup], description: str) -> Markup:
         """The whole drawing; `description` is what a screen reader says."""
-        return Markup(
-            '<svg class="plot" viewBox="0 0 {:g} {:g}" role="img" aria-label="{}">{}</svg>'
-        ).format(self.width, self.height, description, Markup("").join(parts))
+        return Markup('<svg class="plot" viewBox="0 0 {:g} {:g}" role="img" aria-label="{}">{}</svg>').format(
+            self.width, self.height, description, Markup("").join(parts)
+        )
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
@@ -124,7 +128,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def _tick(value: float) -> str:
-    return str(escape(f"{value:g}".replace("-", "−")))
+    return f"{value:g}".replace("-", "−")
 
 
 def _runs(xs: Numbers, ys: Numbers) -> list[NDArray[np.float64]]:
@@ -141,4 +145,5 @@ def _thin(points: NDArray[np.float64]) -> NDArray[np.float64]:
     steps = np.abs(np.diff(points, axis=0)) / np.where(span > 0, span, 1.0)
     along = np.concatenate([[0.0], np.cumsum(steps.sum(axis=1))])
     wanted = np.linspace(0.0, along[-1], MOST_POINTS)
-    return points[np.unique(np.searchsorted(along, wanted).clip(0, len(points) - 1))]
+    kept: NDArray[np.float64] = points[np.unique(np.searchsorted(along, wanted).clip(0, len(points) - 1))]
+    return kept

@@ -60,5 +60,5 @@ def _coarser(image: Image.Image, colours: int, scale: float) -> Image.Image:
 
 def _encoded(image: Image.Image) -> bytes:
     stream = io.BytesIO()
-    image.save(stream, "PNG", compress_level=6)
+    image.save(stream, "PNG", compress_level=4)
     return stream.getvalue()

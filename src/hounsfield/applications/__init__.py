@@ -1,0 +1,1 @@
+"""Clinical applications: each a plan, its clinical metrics and a phantom."""

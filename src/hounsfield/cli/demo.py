@@ -1,0 +1,66 @@
+"""hu demo"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from hounsfield.cli.options import as_json_option, changes_of, say_json
+from hounsfield.cli.progress import progress_for
+
+__all__ = ["demo"]
+
+MINUTES = 0.4
+
+
+@click.command()
+@click.argument("application", default="mammography")
+@click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option(
+    "--out", default="demo-run", type=click.Path(path_type=Path), show_default=True, help="New folder."
+)
+@click.option("--patients", type=click.IntRange(1), help="How many [the application's own number].")
+@click.option("--budget", default=MINUTES, show_default=True, metavar="MINUTES", help="Time for training.")
+@click.option("--seed", default=0, show_default=True, help="Seed of phantom, split and training.")
+@as_json_option
+def demo(
+    application: str, changes: tuple[str, ...], out: Path, patients: int | None, budget: float, seed: int,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Write the phantom cohort of APPLICATION as DICOM, then run the whole path on it: scan, split by patient,
+    audit, design, train, evaluate, explain, report. OUT/study holds the DICOM files, OUT/run the model and
+    report.html."""
+    from hounsfield.applications.catalogue import APPLICATIONS
+    from hounsfield.cli.summary import as_object, say
+    from hounsfield.core.errors import BadInput
+    from hounsfield.pipeline import Study, train
+
+    chosen = APPLICATIONS[application]()
+    if out.exists() and any(out.iterdir()):
+        raise BadInput(f'the output folder "{out.name}" is not empty; choose another --out or remove it')
+    progress = progress_for()
+    progress.begin("phantom", f"{application}, simulated")
+    number = patients or chosen.patients
+    labels = chosen.write_cohort(out / "study", patients=number, seed=seed, progress=progress.advance)
+    progress.end(f"{number} simulated patients written as DICOM, seed {seed}")
+    run = train(
+        Study(
+            source=str(out / "study"),
+            out=out / "run",
+            question=replace(chosen.question, labels=str(labels), seed=seed),
+            changes={**dict(chosen.phantom_changes), **changes_of(changes)},
+            budget_minutes=budget,
+            application=application,
+            title=f"{chosen.title} (phantom)",
+            phantom=True,
+            interventions=chosen.interventions,
+            command=f"hu demo {application} --seed {seed}",
+        ),
+        progress=progress,
+    )
+    if as_json:
+        say_json(as_object(run))
+    else:
+        say(run)
