@@ -2,7 +2,7 @@
 
 >>> import hounsfield as hu
 >>> sorted(hu.__all__)[:3]
-['Plan', 'Run', 'evaluate']
+['HounsfieldError', 'Plan', 'Run']
 """
 
 from __future__ import annotations

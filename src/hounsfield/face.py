@@ -17,7 +17,7 @@ from hounsfield.steps.gather import Question
 
 if TYPE_CHECKING:
     from hounsfield.core.progress import Progress
-    from hounsfield.pipeline import Run as PipelineRun
+    from hounsfield.steps.study import Run as PipelineRun
 
 __all__ = ["Report", "Run", "evaluate", "load_model", "predict", "read_plan", "scan", "train"]
 
@@ -76,8 +76,8 @@ def train(
     named plan; `changes` replaces dotted keys of it. `question` says the rest (see Question).
     Raises BadInput for what cannot be used, GateRefused for an unsafe split.
     """
-    from hounsfield.pipeline import Study
     from hounsfield.pipeline import train as run_train
+    from hounsfield.steps.study import Study
 
     targets = (target,) if isinstance(target, str) and target else tuple(target)
     asked = question or Question()
@@ -108,7 +108,8 @@ def evaluate(
     progress: Progress | None = None,
 ) -> Run:
     """Evaluate a run's model on other images: metrics with intervals, audit and report."""
-    from hounsfield.pipeline import Study, evaluate_model
+    from hounsfield.pipeline import evaluate_model
+    from hounsfield.steps.study import Study
 
     study = Study(source=str(source), out=Path(out), question=question or Question())
     return _face(evaluate_model(study, Path(run), progress=progress))

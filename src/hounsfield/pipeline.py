@@ -4,101 +4,33 @@ explain, report.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hounsfield.core.cohort import Cohort
 from hounsfield.core.evidence import Evidence, Finding
-from hounsfield.core.index import Index
 from hounsfield.core.model import Model
 from hounsfield.core.plan import Plan
 from hounsfield.core.predictions import Predictions
 from hounsfield.core.progress import Progress, Silent
 from hounsfield.io.model_store import read_model, write_model
-from hounsfield.io.pixel_store import PixelStore
 from hounsfield.steps.audit import audit, link_pairs, refuse_leakage
 from hounsfield.steps.decode import decode
-from hounsfield.steps.duplicates import Fingerprints, Pair, duplicate_pairs, fingerprints
-from hounsfield.steps.gather import Question, gather, resplit
+from hounsfield.steps.duplicates import duplicate_pairs, fingerprints
+from hounsfield.steps.gather import gather, resplit
 from hounsfield.steps.run_folder import RunFolder
 from hounsfield.steps.scan import scan
+from hounsfield.steps.study import Clock, Looked, Run, Study
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from hounsfield.steps.fit import Fitted
-    from hounsfield.steps.intervene import Intervention
     from hounsfield.steps.prepare import Prepared
 
-__all__ = ["Looked", "Run", "Study", "evaluate_model", "look", "predict_source", "train"]
-
-
-@dataclass(frozen=True)
-class Study:
-    """One job: where the images are, what is asked, where the results go, and how."""
-
-    source: str
-    out: Path
-    question: Question = Question()
-    plan: Plan | None = None
-    changes: dict[str, Any] = field(default_factory=dict)
-    budget_minutes: float = 8.0
-    resume: bool = False
-    keep_cache: bool = False
-    application: str = ""
-    title: str = ""
-    phantom: bool = False
-    interventions: tuple[Intervention, ...] = ()
-    command: str = ""
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a finished job left in its folder."""
-
-    folder: Path
-    model: Model
-    evidence: Evidence
-    predictions: Predictions
-    report: Path
-
-
-@dataclass(frozen=True)
-class Looked:
-    """What is known before any training: images, cases, pixels, duplicates and findings."""
-
-    index: Index
-    cohort: Cohort
-    store: PixelStore
-    marks: Fingerprints
-    pairs: tuple[Pair, ...]
-    findings: tuple[Finding, ...]
-
-
-class Clock:
-    """Names each step to the user and keeps how long it took."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress, self.seconds = progress, {}  # type: tuple[Progress, dict[str, float]]
-
-    @contextmanager
-    def step(self, name: str, detail: str = "") -> Iterator[list[str]]:
-        """Time a step; what is put into the yielded list becomes its closing line."""
-        began, said = time.perf_counter(), []  # type: tuple[float, list[str]]
-        self.progress.begin(name, detail)
-        try:
-            yield said
-        except BaseException:
-            self.progress.end("stopped")
-            raise
-        self.seconds[name] = round(time.perf_counter() - began, 2)
-        self.progress.end("; ".join(said))
+__all__ = ["evaluate_model", "look", "predict_source", "train"]
 
 
 def train(study: Study, *, progress: Progress | None = None) -> Run:
@@ -117,7 +49,7 @@ def train(study: Study, *, progress: Progress | None = None) -> Run:
         predictions, called = _scored(model, looked, prepared, crossed, called, clock)
         moved = _interventions(study, model, looked, clock)
         evidence = _evidence(study, model, looked, fitted, predictions, called, moved, clock)
-        run = _reported(study, model, evidence, predictions, called, prepared, looked, folder, clock)
+        run = _reported(model, evidence, predictions, called, prepared, looked, folder, clock)
     if not study.keep_cache:
         folder.drop_cache()
     return run
@@ -130,7 +62,7 @@ def look(study: Study, cache: Path, clock: Clock, *, encoding: Any = None, split
         index = scan(study.source, progress=lambda done, total: progress.advance(done, total))
         said.append(index.summary())
     with clock.step("gather") as said:
-        cohort = gather(index, study.question, encoding=encoding, split=split)
+        cohort = gather(index, study.asked, encoding=encoding, split=split)
         said += cohort.notes
     with clock.step("decode") as said:
         series = [c.images[0] for c in cohort.cases]
@@ -140,7 +72,7 @@ def look(study: Study, cache: Path, clock: Clock, *, encoding: Any = None, split
         marks = fingerprints(store, [c.id for c in cohort.cases])
         pairs = duplicate_pairs(marks)
         if pairs and split:
-            cohort = resplit(cohort, study.question, link_pairs(pairs, cohort.cases))
+            cohort = resplit(cohort, study.asked, link_pairs(pairs, cohort.cases))
         findings = audit(cohort, pairs)
         said.append(_audit_line(findings))
     return Looked(index, cohort, store, marks, pairs, findings)
@@ -167,7 +99,7 @@ def evaluate_model(study: Study, run: Path, *, progress: Progress | None = None)
             said.append(f"{len(cases)} cases by {len(model.members)} member(s)")
         moved = _interventions(study, model, looked, clock)
         evidence = _evidence(study, model, looked, None, predictions, called, moved, clock)
-        result = _reported(study, model, evidence, predictions, called, prepared, looked, folder, clock)
+        result = _reported(model, evidence, predictions, called, prepared, looked, folder, clock)
     folder.drop_cache()
     return result
 
@@ -287,9 +219,9 @@ def _fitted(looked: Looked, plan: Plan, prepared: Prepared, folder: RunFolder, c
 
 def _model(
     looked: Looked, plan: Plan, fitted: Fitted, folder: RunFolder, clock: Clock
-) -> tuple[Model, Predictions, np.ndarray[Any, np.dtype[np.int64]]]:
+) -> tuple[Model, Predictions, NDArray[np.int64]]:
     """The calibrated model with its threshold, and the cross-validated predictions behind it."""
-    from hounsfield.steps.calibrate import calibrated, crossed_calls, operating_point
+    from hounsfield.steps.calibrate import calibrated, cross_fitted, operating_point
     from hounsfield.steps.predict import table_of
     from hounsfield.tasks.classification import probabilities
 
@@ -297,22 +229,18 @@ def _model(
         cohort, encoding, rule = looked.cohort, looked.cohort.encoding, plan.validation
         cases = [c for c, seen in zip(cohort.development, fitted.seen, strict=True) if seen]
         logits, answers = fitted.logits[fitted.seen], fitted.answers[fitted.seen]
-        calibration = calibrated(logits, answers, encoding, rule)
-        scores = probabilities(logits, encoding, calibration)
+        rows = (np.cumsum(fitted.seen) - 1)[fitted.stressed_rows]
+        calibration = calibrated(fitted.stressed, answers[rows], encoding, rule)
         patients = [c.patient for c in cases]
         fold = np.array([cohort.fold[c.id] for c in cases])
         where = f"validation folds ({len(np.unique(fold))} of {rule.folds})"
+        scores = probabilities(logits, encoding, calibration)
         point = operating_point(scores, answers, patients, encoding, rule, seed=plan.seed, chosen_on=where)
         model = folder.model(plan, encoding, fitted.weights, point, calibration, cohort.digest())
         write_model(model)
+        seen = (fitted.stressed, rows)
+        scores, called = cross_fitted(logits, answers, patients, fold, encoding, rule, seen=seen)
         crossed = table_of(model, cases, scores, kind="cross-validation")
-        several = len(np.unique(fold)) > 1
-        if several:
-            called = crossed_calls(scores, answers, patients, fold, encoding, rule)
-        else:
-            from hounsfield.tasks.classification import predicted_classes
-
-            called = predicted_classes(scores, encoding, point.values)
         if point.values:
             said.append(f"threshold {point.values[0]:.3f} ({point.rule}) on {point.n} validation cases")
     return model, crossed, called
@@ -323,9 +251,9 @@ def _scored(
     looked: Looked,
     prepared: Prepared,
     crossed: Predictions,
-    called: np.ndarray[Any, np.dtype[np.int64]],
+    called: NDArray[np.int64],
     clock: Clock,
-) -> tuple[Predictions, np.ndarray[Any, np.dtype[np.int64]]]:
+) -> tuple[Predictions, NDArray[np.int64]]:
     """Predictions on the test part; where there is none, those of cross-validation."""
     from hounsfield.steps.predict import predict
     from hounsfield.tasks.classification import predicted_classes
@@ -357,7 +285,7 @@ def _evidence(
     looked: Looked,
     fitted: Fitted | None,
     predictions: Predictions,
-    called: np.ndarray[Any, np.dtype[np.int64]],
+    called: NDArray[np.int64],
     moved: tuple[Finding, ...],
     clock: Clock,
 ) -> Evidence:
@@ -382,11 +310,10 @@ def _evidence(
 
 
 def _reported(
-    study: Study,
     model: Model,
     evidence: Evidence,
     predictions: Predictions,
-    called: np.ndarray[Any, np.dtype[np.int64]],
+    called: NDArray[np.int64],
     prepared: Prepared,
     looked: Looked,
     folder: RunFolder,
@@ -409,7 +336,10 @@ def _reported(
         said.append(f"{len(pictures)} cases")
     with clock.step("report") as said:
         write_predictions(
-            predictions, folder.path / "predictions.csv", thresholds=model.operating_point.values
+            predictions,
+            folder.path / "predictions.csv",
+            thresholds=model.operating_point.values,
+            called=called,
         )
         folder.keep_private(looked.index, looked.cohort, looked.marks)
         path = report(evidence, pictures, folder.path)

@@ -23,8 +23,9 @@ __all__ = ["audit"]
 def audit(source: str, as_json: bool, **given: Any) -> None:
     """Look for leakage, duplicates and shortcuts in SOURCE before any training. Ends with exit code 4 where
     training would be refused."""
-    from hounsfield.pipeline import Clock, Study, look
+    from hounsfield.pipeline import look
     from hounsfield.steps.audit import refuse_leakage
+    from hounsfield.steps.study import Clock, Study
 
     with tempfile.TemporaryDirectory(prefix="hounsfield-") as scratch:
         study = Study(source=source, out=Path(scratch), question=question_of(given))

@@ -12,7 +12,7 @@ from hounsfield.cli.progress import progress_for
 
 __all__ = ["demo"]
 
-MINUTES = 0.4
+MINUTES = 0.22
 
 
 @click.command()
@@ -29,13 +29,14 @@ def demo(
     application: str, changes: tuple[str, ...], out: Path, patients: int | None, budget: float, seed: int,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Write the phantom cohort of APPLICATION as DICOM, then run the whole path on it: scan, split by patient,
-    audit, design, train, evaluate, explain, report. OUT/study holds the DICOM files, OUT/run the model and
-    report.html."""
+    """Write the phantom cohort of APPLICATION as DICOM, then run the whole path on it: scan, split by
+    patient, audit, design, train, evaluate, explain, report. OUT/study holds the DICOM files, OUT/run the
+    model and report.html."""
     from hounsfield.applications.catalogue import APPLICATIONS
     from hounsfield.cli.summary import as_object, say
     from hounsfield.core.errors import BadInput
-    from hounsfield.pipeline import Study, train
+    from hounsfield.pipeline import train
+    from hounsfield.steps.study import Study
 
     chosen = APPLICATIONS[application]()
     if out.exists() and any(out.iterdir()):

@@ -23,7 +23,8 @@ def evaluate(run: Path, source: str, out: Path | None, as_json: bool, **given: A
     """Evaluate the model of RUN on SOURCE, which it has not seen: metrics with intervals, audit, report. Of a
     file that names its parts only the test part is taken."""
     from hounsfield.cli.summary import as_object, say
-    from hounsfield.pipeline import Study, evaluate_model
+    from hounsfield.pipeline import evaluate_model
+    from hounsfield.steps.study import Study
 
     study = Study(source=source, out=out or _next(run), question=question_of(given))
     done = evaluate_model(study, run, progress=progress_for())

@@ -43,7 +43,7 @@ def question_options(command: F) -> F:
     return command
 
 
-def question_of(given: dict[str, Any], *, folds: int = 5) -> Any:
+def question_of(given: dict[str, Any]) -> Any:
     """The Question that the options state; keys that are not its own are left alone."""
     from hounsfield.steps.gather import Question
 
@@ -61,7 +61,6 @@ def question_of(given: dict[str, Any], *, folds: int = 5) -> Any:
         one_image_per_patient=given["one_image_per_patient"],
         resplit=given.get("resplit", False),
         test_fraction=given.get("test_fraction", 0.2),
-        folds=folds,
         seed=given.get("seed", 0),
     )
 

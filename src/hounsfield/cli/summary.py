@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from hounsfield.pipeline import Run
+    from hounsfield.steps.study import Run
 
 __all__ = ["as_object", "say"]
 
-SHOWN = ("auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "precision", "f1", "brier", "ece")  # fmt: skip
+SHOWN = (
+    "auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "precision", "f1", "brier",
+    "ece",
+)  # fmt: skip
 
 
 def as_object(run: Run) -> dict[str, Any]:

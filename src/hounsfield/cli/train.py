@@ -56,21 +56,18 @@ def train(source: str, changes: tuple[str, ...], out: Path, as_json: bool, **giv
     """Train a classifier on SOURCE (folder, zip or file: DICOM, NIfTI, PNG/JPEG/TIFF class folders, .npz) and
     report what it can do. The plan is designed from the data; KEY=VALUE changes it, e.g. fit.epochs=20."""
     from hounsfield.cli.summary import as_object, say
-    from hounsfield.core.plan import Plan
     from hounsfield.face import read_plan
-    from hounsfield.pipeline import Study
     from hounsfield.pipeline import train as run_train
+    from hounsfield.steps.study import Study
 
     wanted = changes_of(changes)
     plan = read_plan(given["plan"]) if given["plan"] else None
-    folding = {k: v for k, v in wanted.items() if k == "validation.folds"}
-    folds = (plan or Plan()).changed(folding).validation.folds
     if plan is not None and given["seed"]:
         wanted.setdefault("seed", given["seed"])
     study = Study(
         source=source,
         out=out,
-        question=question_of(given, folds=folds),
+        question=question_of(given),
         plan=plan,
         changes=wanted,
         budget_minutes=given["budget"],

@@ -110,7 +110,9 @@ class Index:
         meta = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
         tuples = {"files", "shape", "spacing_mm"}
         rows: list[dict[str, Any]] = table.to_pylist()
-        series = tuple(Series(**{k: tuple(v) if k in tuples else v for k, v in r.items()}) for r in rows)
+        for row in rows:
+            row.update({name: tuple(row[name]) for name in tuples})
+        series = tuple(Series(**row) for row in rows)
         refused = tuple(Refused(**r) for r in json.loads(meta.get("refused", "[]")))
         return cls(source=meta.get("source", ""), series=series, refused=refused)
 

@@ -129,8 +129,11 @@ class Validation(_Section):
     """How models are validated, combined, calibrated and cut.
 
     `folds` = k trains one member on each k-1 folds and validates it on the k-th, split by patient;
-    `members` are trained: fewer than `folds` saves time, more go round again from other seeds. `test_time` averages over mirrored images ("flip") or not ("none"). The threshold is chosen by
-    `threshold_rule` on validation cases only.
+    `members` are trained: fewer than `folds` saves time, more go round again from other seeds.
+    `test_time` averages over mirrored images ("flip") or not ("none"). Calibration is fitted on validation
+    cases, as they are or under the plan's own augmentation, which stands in for other scanners
+    (`calibrate_on`). The threshold is chosen by `threshold_rule` on validation cases only: "half" calls
+    positive from a calibrated probability of one half.
     """
 
     folds: int = Field(5, ge=2, le=20)
@@ -138,6 +141,7 @@ class Validation(_Section):
     test_time: Literal["none", "flip"] = "none"
     threshold_rule: Literal["youden", "accuracy", "f1", "half"] = "youden"
     calibrate: Literal["temperature", "none"] = "temperature"
+    calibrate_on: Literal["images", "augmented"] = "images"
 
 
 class Plan(_Section):

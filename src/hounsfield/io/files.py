@@ -49,7 +49,7 @@ def whole_file(path: Path | str) -> Iterator[Path]:
         os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         yield unfinished
         _flush(unfinished)
-        os.replace(unfinished, final)  # noqa: PTH105 - the call that is atomic, named as such
+        unfinished.replace(final)
         _flush_folder(final.parent)
     except OSError as error:
         if not _concerns(error, final, unfinished):

@@ -58,8 +58,8 @@ def read_model(folder: Path | str) -> Model:
         )
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise BadInput(
-            f"the model in {folder.name} cannot be read ({type(error).__name__}); expected the files that "
-            "hu train wrote, unchanged; copy the folder again or train again"
+            f"the model in {folder.name} cannot be read; expected the files that hu train wrote, unchanged; "
+            "copy the folder again or train again"
         ) from error
     if any(Path(m).name != m for m in model.members):
         raise BadInput(f"the model in {folder.name} names weights outside its folder; train again")

@@ -111,8 +111,8 @@ def build_compact(
     refuse_pretrained("plain" if plain else "compact", network.weights)
     if network.width < 1 or network.depth < 1 or not 0 <= network.dropout < 1:
         raise BadInput(
-            f'network "{network.name}" was asked for width {network.width}, depth {network.depth} and dropout '
-            f"{network.dropout}; expected at least 1, at least 1, and 0 to below 1; correct the plan"
+            f'network "{network.name}" was asked for width {network.width}, depth {network.depth} and '
+            f"dropout {network.dropout}; expected at least 1, at least 1, and 0 to below 1; correct the plan"
         )
     made = CompactNet(
         size=size[1:] if size[0] == 1 else size,

@@ -163,7 +163,7 @@ def _given_split(cohort: Cohort, pairs: Sequence[Pair]) -> list[Finding]:
     across = [p for p in pairs if given[p.first] != given[p.second]]
     exact = sum(p.exact for p in across)
     note = (
-        f"the split that came with the data has {len(across)} pair(s) of the same picture in two of its parts "
+        f"the split that came with the data has {len(across)} pair(s) of the same picture in two parts "
         f"({exact} of them exact); {_kept(cohort, across)} here"
     )
     level = "warning" if across else "info"
@@ -178,8 +178,9 @@ def _associations(cohort: Cohort) -> list[Finding]:
             continue
         strong = v >= STRONG_ASSOCIATION
         note = (
-            f"{group} is associated with the answer (Cramér's V {v:.2f}, p {'< .001' if p < 0.001 else f'= {p:.3f}'}"
-            f", {n} patients); a model may learn {group} instead of disease: compare the results by {group}"
+            f"{group} is associated with the answer (Cramér's V {v:.2f}, p "
+            f"{'< .001' if p < 0.001 else f'= {p:.3f}'}, {n} patients); a model may learn {group} instead of "
+            f"disease: compare the results by {group}"
         )
         level = "warning" if strong else "info"
         found.append(

@@ -13,7 +13,7 @@ from hounsfield.core.plan import Validation
 
 Rule = Literal["youden", "accuracy", "f1", "half"]
 
-__all__ = ["calibrated", "crossed_calls", "operating_point"]
+__all__ = ["calibrated", "cross_fitted", "operating_point"]
 
 
 def calibrated(
@@ -73,26 +73,39 @@ def operating_point(
     return OperatingPoint(tuple(values), plan.threshold_rule, chosen_on, n, *bounds)
 
 
-def crossed_calls(
-    scores: NDArray[np.float64],
+def cross_fitted(
+    logits: NDArray[np.float64],
     answers: NDArray[np.int64],
     patients: list[str],
     fold: NDArray[np.int64],
     encoding: LabelEncoding,
     plan: Validation,
-) -> NDArray[np.int64]:
-    """Call each case by a threshold chosen on the other folds, so that no case chose its own."""
-    from hounsfield.tasks.classification import predicted_classes
+    *,
+    seen: tuple[NDArray[np.float64], NDArray[np.int64]],
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Scores and calls of each case by a calibration and a threshold fitted on the other folds.
 
+    `seen` are the logits (M, outputs) that a calibration is fitted on, and the row of the case of each.
+    With one fold only there are no others, and its own are used.
+    """
+    from hounsfield.tasks.classification import predicted_classes, probabilities
+
+    scores = np.zeros((len(logits), encoding.outputs))
     called = np.zeros(answers.shape, np.int64)
-    for k in np.unique(fold):
-        inside, other = fold == k, fold != k
+    folds = np.unique(fold)
+    for k in folds:
+        inside = fold == k
+        other = ~inside if len(folds) > 1 else inside
+        fitted_on = other[seen[1]]
+        calibration = calibrated(seen[0][fitted_on], answers[seen[1]][fitted_on], encoding, plan)
+        there = probabilities(logits[other], encoding, calibration)
         who = [p for p, o in zip(patients, other, strict=True) if o]
         point = operating_point(
-            scores[other], answers[other], who, encoding, plan, seed=0, chosen_on="the other folds"
+            there, answers[other], who, encoding, plan, seed=0, chosen_on="the other folds"
         )
+        scores[inside] = probabilities(logits[inside], encoding, calibration)
         called[inside] = predicted_classes(scores[inside], encoding, point.values)
-    return called
+    return scores, called
 
 
 def _threshold(

@@ -68,4 +68,16 @@ def read_checkpoint(
     whole = optimiser.state_dict()
     whole["state"] = state
     optimiser.load_state_dict(whole)
+    _lay_as_parameters(optimiser)
     return parts, json.loads(meta["facts"])
+
+
+def _lay_as_parameters(optimiser: torch.optim.Optimizer) -> None:
+    """Bring the state's memory order to that of its parameter (channels last), as it was before saving.
+
+    The fused optimisers walk both as flat memory: another order would mix up the elements.
+    """
+    for parameter, state in optimiser.state.items():
+        for key, value in state.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                state[key] = torch.empty_like(parameter).copy_(value)

@@ -24,10 +24,7 @@ def choose_cases(predictions: Predictions, called: NDArray[np.int64], *, most: i
         return list(range(min(most, len(predictions))))
     answers, scores = predictions.answers, predictions.scores
     right = called == answers if answers.ndim == 1 else (called == answers).all(1)
-    if predictions.encoding.kind == "binary":
-        sure = np.abs(scores[:, 0] - 0.5)
-    else:
-        sure = scores.max(1)
+    sure = np.abs(scores[:, 0] - 0.5) if predictions.encoding.kind == "binary" else scores.max(1)
     order = np.argsort(-sure, kind="stable")
     wrong = [int(r) for r in order if not right[r]][: most // 2]
     good: list[int] = []

@@ -29,7 +29,9 @@ class Fitted:
     """What training left: weight files, histories, and every member's logits on its own fold.
 
     `logits` (N, outputs) averages the members that did not learn from a case; `seen` (N,) is True
-    where there is at least one such member. Rows follow the development cases.
+    where there is at least one such member. Rows follow the development cases. `stressed` (M, outputs) are
+    logits of the same cases as the calibration is to see them (augmented, if the plan says so), each of
+    the case in `stressed_rows` (M,).
     """
 
     weights: tuple[Path, ...]
@@ -37,6 +39,8 @@ class Fitted:
     logits: NDArray[np.float64]
     seen: NDArray[np.bool_]
     answers: NDArray[np.int64]
+    stressed: NDArray[np.float64]
+    stressed_rows: NDArray[np.int64]
 
 
 def fit(
@@ -151,13 +155,25 @@ def _collect(folder: Path, members: int, answers: NDArray[np.int64], outputs: in
     total = np.zeros((len(answers), outputs))
     count = np.zeros(len(answers))
     weights, histories = [], []
+    stressed, stressed_rows = [], []
     for member in range(members):
         home = folder / f"member-{member}"
         with np.load(home / "validation.npz", allow_pickle=False) as z:
             total[z["rows"]] += z["logits"]
             count[z["rows"]] += 1
+            views = z["stressed"].astype(np.float64)
+            stressed.append(views.reshape(-1, outputs))
+            stressed_rows.append(np.tile(z["rows"], len(views)))
         weights.append(home / "weights.safetensors")
         histories.append(json.loads((home / "history.json").read_text()))
     seen = count > 0
     logits = total / np.maximum(count, 1)[:, None]
-    return Fitted(tuple(weights), tuple(histories), logits, seen, answers)
+    return Fitted(
+        tuple(weights),
+        tuple(histories),
+        logits,
+        seen,
+        answers,
+        np.concatenate(stressed),
+        np.concatenate(stressed_rows),
+    )

@@ -136,7 +136,7 @@ def _lookup(series: Sequence[Series], key: str) -> dict[str, list[str]]:
 
 
 def _add_plain_patients(found: dict[str, list[str]]) -> None:
-    """Where ids bear their issuer ("17^^^HOSPITAL"), let the bare id match too if one issuer alone uses it."""
+    """Where ids bear their issuer ("17^^^HOSPITAL"), let the bare id match too if one issuer uses it."""
     issued: dict[str, list[str]] = {}
     for whole in found:
         issued.setdefault(whole.split("^^^")[0], []).append(whole)

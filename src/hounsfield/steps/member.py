@@ -35,6 +35,9 @@ from hounsfield.transforms.augment import augment, mix
 
 __all__ = ["Job", "network_logits", "read_job", "train_member", "write_job"]
 
+VIEWS = 4
+"""Augmented views of each validation image from which the calibration is fitted."""
+
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -200,6 +203,21 @@ class _Run:
         rows = self.job.rows[self.validation]
         return network_logits(self.judged(), self.job.prepared, rows, device=self.device, test_time=test_time)
 
+    def stressed(self) -> NDArray[np.float32]:
+        """Logits (VIEWS, n, outputs) of the validation fold under the plan's own augmentation."""
+        network, generator = self.judged().eval(), torch.Generator().manual_seed(self.seed(0x57))
+        rows, found = self.job.rows[self.validation], []
+        standardise = self.plan.input.normalise == "zscore"
+        with torch.inference_mode():
+            for _ in range(VIEWS):
+                for start in range(0, len(rows), 64):
+                    images = torch.from_numpy(self.job.prepared.batch(rows[start : start + 64])).to(
+                        self.device
+                    )
+                    images = augment(images, self.plan.augment, generator, standardise=standardise)
+                    found.append(network(images).float().cpu().numpy())
+        return np.concatenate(found).reshape(VIEWS, len(rows), -1)
+
     def loss_on(self, logits: NDArray[np.float32], rows: NDArray[np.int64]) -> float:
         with torch.no_grad():
             return float(self.loss(torch.from_numpy(logits), torch.from_numpy(self.targets[rows])))
@@ -242,9 +260,10 @@ class _Run:
         if self.plan.fit.choose == "best" and self.best is not None:
             final.load_state_dict(self.best)
         logits = self.validate(self.plan.validation.test_time)
+        stressed = self.stressed() if self.plan.validation.calibrate_on == "augmented" else logits[None]
         save_weights(final, folder / "weights.safetensors")
         with whole_file(folder / "validation.npz") as temporary, temporary.open("wb") as stream:
-            np.savez(stream, rows=self.validation, logits=logits)
+            np.savez(stream, rows=self.validation, logits=logits, stressed=stressed)
         write_text(folder / "history.json", json.dumps(history))
         (folder / "checkpoint.safetensors").unlink(missing_ok=True)
 

@@ -78,8 +78,17 @@ def table_of(model: Model, cases: Sequence[Case], scores: NDArray[np.float64], *
     )
 
 
-def write_predictions(predictions: Predictions, path: Path, *, thresholds: Sequence[float]) -> None:
-    """A CSV, a row a case: id, patient number (no identity), scores, called class, answer, groups."""
+def write_predictions(
+    predictions: Predictions,
+    path: Path,
+    *,
+    thresholds: Sequence[float],
+    called: NDArray[np.int64] | None = None,
+) -> None:
+    """A CSV, a row a case: id, patient number (no identity), scores, called class, answer, groups.
+
+    `called` replaces what the thresholds call: in cross-validation each fold has a threshold of its own.
+    """
     import csv
     import io
 
@@ -89,7 +98,8 @@ def write_predictions(predictions: Predictions, path: Path, *, thresholds: Seque
     encoding = predictions.encoding
     number = {p: f"patient {k:04d}" for k, p in enumerate(dict.fromkeys(predictions.patients), 1)}
     names = [encoding.positive_name] if encoding.kind == "binary" else list(encoding.classes)
-    called = predicted_classes(predictions.scores, encoding, thresholds)
+    if called is None:
+        called = predicted_classes(predictions.scores, encoding, thresholds)
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(

@@ -94,7 +94,6 @@ def prepare(
                 if progress and (done % 32 == 0 or done == len(cases)):
                     progress(done, len(cases))
         images.flush()
-        del images
     with whole_file(folder / "levels.npy") as temporary, temporary.open("wb") as stream:
         np.save(stream, levels, allow_pickle=False)
     write_text(table, json.dumps({"state": state, "ids": [c.id for c in cases]}))

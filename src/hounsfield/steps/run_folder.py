@@ -45,7 +45,7 @@ class RunFolder:
         begun = "state.json" in before
         if resume and not begun and not self._is_beginning(before):
             raise BadInput(
-                f'"{self.path.name}" holds no interrupted run to resume; name its --out, or leave --resume out'
+                f'"{self.path.name}" holds no interrupted run; name its --out, or leave --resume out'
             )
         if resume and "report.html" in before and "work" not in before:
             raise BadInput(f'the run in "{self.path.name}" is finished; nothing is left to resume')
@@ -99,7 +99,7 @@ class RunFolder:
         write_text(self.path / "plan.json", plan.to_json() + "\n")
 
     def kept_plan(self, given: Plan | None, changes: Mapping[str, Any]) -> Plan | None:
-        """The plan that this run was begun with, None if it has none yet; BadInput if another is given now."""
+        """The plan this run was begun with, None if it has none yet; BadInput if another is given now."""
         path = self.path / "plan.json"
         if not path.is_file():
             return None

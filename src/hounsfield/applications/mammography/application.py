@@ -39,6 +39,8 @@ def mammography() -> Application:
         phantom_changes=(
             # The whole picture is kept, marker and all: the demo is to show what the marker does.
             ("input.crop_foreground", False),
+            ("input.size", (1, 160, 128)),
+            ("network.width", 16),
         ),
     )
 

@@ -1,0 +1,93 @@
+"""What a job is given and what it leaves: the study, what is known before training, the finished run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hounsfield.core.cohort import Cohort
+from hounsfield.core.evidence import Evidence, Finding
+from hounsfield.core.index import Index
+from hounsfield.core.model import Model
+from hounsfield.core.plan import Plan
+from hounsfield.core.predictions import Predictions
+from hounsfield.core.progress import Progress
+from hounsfield.io.pixel_store import PixelStore
+from hounsfield.steps.duplicates import Fingerprints, Pair
+from hounsfield.steps.gather import Question
+from hounsfield.steps.intervene import Intervention
+
+__all__ = ["Clock", "Looked", "Run", "Study"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One job: where the images are, what is asked, where the results go, and how."""
+
+    source: str
+    out: Path
+    question: Question = field(default_factory=Question)
+    plan: Plan | None = None
+    changes: dict[str, Any] = field(default_factory=dict)
+    budget_minutes: float = 8.0
+    resume: bool = False
+    keep_cache: bool = False
+    application: str = ""
+    title: str = ""
+    phantom: bool = False
+    interventions: tuple[Intervention, ...] = ()
+    command: str = ""
+
+    @property
+    def asked(self) -> Question:
+        """The question, split into as many folds as the plan and its changes say."""
+        folding = {k: v for k, v in self.changes.items() if k == "validation.folds"}
+        plan = (self.plan or Plan()).changed(folding)
+        return replace(self.question, folds=plan.validation.folds)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a finished job left in its folder."""
+
+    folder: Path
+    model: Model
+    evidence: Evidence
+    predictions: Predictions
+    report: Path
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What is known before any training: images, cases, pixels, duplicates and findings."""
+
+    index: Index
+    cohort: Cohort
+    store: PixelStore
+    marks: Fingerprints
+    pairs: tuple[Pair, ...]
+    findings: tuple[Finding, ...]
+
+
+class Clock:
+    """Names each step to the user and keeps how long it took."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress, self.seconds = progress, {}  # type: tuple[Progress, dict[str, float]]
+
+    @contextmanager
+    def step(self, name: str, detail: str = "") -> Iterator[list[str]]:
+        """Time a step; what is put into the yielded list becomes its closing line."""
+        began, said = time.perf_counter(), []  # type: tuple[float, list[str]]
+        self.progress.begin(name, detail)
+        try:
+            yield said
+        except BaseException:
+            self.progress.end("stopped")
+            raise
+        self.seconds[name] = round(time.perf_counter() - began, 2)
+        self.progress.end("; ".join(said))
