@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hounsfield.core.case import Case
 from hounsfield.core.evidence import Evidence, Finding
 from hounsfield.core.model import Model
 from hounsfield.core.plan import Plan
@@ -107,11 +108,25 @@ def evaluate_model(study: Study, run: Path, *, progress: Progress | None = None)
 def predict_source(
     run: Path, source: str, *, out: Path | None = None, progress: Progress | None = None
 ) -> Predictions:
-    """Score every image under a source; with `out`, write predictions.csv and cases.csv there."""
+    """Score every image under a source; with `out`, write predictions.csv and private/cases.csv there."""
+    from hounsfield.steps.predict import write_predictions
+
+    if out is None:
+        return _score_source(run, source, progress)[0]
+    folder = RunFolder(out)
+    with folder.opened(resume=False):
+        predictions, cases, model = _score_source(run, source, progress)
+        write_predictions(predictions, out / "predictions.csv", thresholds=model.operating_point.values)
+        folder.keep_files(cases)
+    return predictions
+
+
+def _score_source(
+    run: Path, source: str, progress: Progress | None
+) -> tuple[Predictions, tuple[Case, ...], Model]:
     import tempfile
 
-    from hounsfield.core.case import Case
-    from hounsfield.steps.predict import predict, write_predictions
+    from hounsfield.steps.predict import predict
     from hounsfield.steps.prepare import prepare
 
     clock = Clock(progress or Silent())
@@ -128,12 +143,7 @@ def predict_source(
         with clock.step("predict") as said:
             predictions = predict(model, prepared, cases, kind="prediction", progress=clock.progress.advance)
             said.append(f"{len(cases)} cases")
-    if out is not None:
-        folder = RunFolder(out)
-        with folder.opened(resume=False):
-            write_predictions(predictions, out / "predictions.csv", thresholds=model.operating_point.values)
-            folder.keep_files(cases)
-    return predictions
+    return predictions, cases, model
 
 
 def _cores() -> int:
@@ -294,7 +304,7 @@ def _evidence(
 
     with clock.step("evaluate") as said:
         setting = Setting(
-            title=study.title or Path(study.source).stem,
+            title=study.title or f"Classification: {', '.join(model.encoding.target)}",
             audit=looked.findings,
             interventions=moved,
             tables=tables_of(looked.index, looked.cohort, model.plan),

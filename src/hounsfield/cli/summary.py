@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 __all__ = ["as_object", "say"]
 
 SHOWN = (
-    "auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "precision", "f1", "brier",
-    "ece",
+    "auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "precision", "f1",
+    "brier", "ece",
 )  # fmt: skip
 
 

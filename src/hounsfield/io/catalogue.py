@@ -90,7 +90,9 @@ def _claimed(source: Source, members: tuple[str, ...], refused: list[Refused]) -
 
 
 def _ending(member: str) -> str:
-    return PurePosixPath(member.rsplit(INSIDE, 1)[-1]).suffix.casefold() or "no ending"
+    ending = PurePosixPath(member.rsplit(INSIDE, 1)[-1]).suffix.casefold()
+    # A name like "scan.mrn99881" has no ending that may be printed.
+    return (ending if ending[1:].isalpha() and len(ending) <= 8 else "another ending") or "no ending"
 
 
 def _nothing_found(path: Path, refused: list[Refused]) -> str:

@@ -156,8 +156,8 @@ def _augment(facts: Fingerprint) -> _Choice:
         "shift": "positions in the frame differ",
         "shear_deg": "a little obliqueness",
         "gamma": "tone curves of scanners differ; brightness and contrast are taken out by the z-score",
-        "sharpness": f"sharpness alone tells the classes apart (AUROC {facts.sharpness_auroc:.2f}): varied, lest "
-        "it be learned"
+        "sharpness": f"sharpness alone tells the classes apart (AUROC {facts.sharpness_auroc:.2f}): "
+        "varied, lest it be learned"
         if tell_tale
         else f"off: sharpness does not give the answer away (AUROC {facts.sharpness_auroc:.2f})",
         "noise": "doses differ",
@@ -211,7 +211,8 @@ def _fit(facts: Fingerprint, encoding: LabelEncoding, *, fast_bfloat16: bool) ->
     }
     section = Fit(
         optimiser="adamw", learning_rate=1e-2, weight_decay=0.02, schedule="cosine", warmup=0.1,
-        epochs=epochs, batch_size=batch, loss=loss, class_weights=rare, label_smoothing=0.05, weight_average=0.99,
+        epochs=epochs, batch_size=batch, loss=loss, class_weights=rare, label_smoothing=0.05,
+        weight_average=0.99,
         choose="last", gradient_clip=5.0, precision="bfloat16" if fast_bfloat16 else "float32",
     )  # fmt: skip
     return _Choice(section, why)

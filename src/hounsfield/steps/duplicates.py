@@ -1,7 +1,7 @@
 """Find images that are the same picture: exactly, or but for recompression, rescaling and brightness.
 
 A pair is near-duplicate when the 16×16 reductions correlate above .985 and the fine structure of the
-64×64 reductions, the coarse shape taken out, correlates above .85. The first alone would call two
+64×64 reductions, the coarse shape taken out, correlates above .9. The first alone would call two
 chests or two breasts alike because of their outline. `benchmarks/duplicates.py` measures how far true
 copies (recompressed, rescaled, brightened, noisy) and other patients' images lie from these limits.
 """
@@ -23,7 +23,7 @@ from hounsfield.io.pixel_store import PixelStore
 __all__ = ["COARSE_LIMIT", "FINE_LIMIT", "Fingerprints", "Pair", "duplicate_pairs", "fingerprints"]
 
 COARSE_LIMIT = 0.985
-FINE_LIMIT = 0.85
+FINE_LIMIT = 0.9
 SMALL = 64
 BLOCK = 2048
 
