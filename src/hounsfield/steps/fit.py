@@ -94,7 +94,14 @@ def _side_by_side(folder: Path, waiting: list[int], beside: int, say: Progress, 
 
     queue = list(waiting)
     running: dict[int, subprocess.Popen[str]] = {}
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    # The children find this very package, however this process found it.
+    home = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {
+        **os.environ,
+        "PYTHONPATH": home,
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+    }
     with selectors.DefaultSelector() as selector:
         try:
             while queue or running:
