@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from phantoms import hu
 
 from hounsfield.applications.catalogue import APPLICATIONS
 from hounsfield.core.case import Case
 from hounsfield.core.errors import BadInput
 from hounsfield.core.index import Series
+from phantoms import hu
 
 SMALL = ("fit.epochs=2", "network.width=8", "input.size=[1,64,48]", "validation.members=1")
 

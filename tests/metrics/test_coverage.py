@@ -19,9 +19,7 @@ def share_covered(truth, studies):
     return np.mean([study.low <= truth <= study.high for study in studies])
 
 
-@pytest.mark.parametrize(
-    ("area", "found", "clear"), [(0.7, 10, 10), (0.85, 25, 60), (0.95, 30, 100)]
-)
+@pytest.mark.parametrize(("area", "found", "clear"), [(0.7, 10, 10), (0.85, 25, 60), (0.95, 30, 100)])
 def test_delong_interval_covers(area, found, clear):
     rng = np.random.default_rng(0)
     answers = np.repeat([1, 0], [found, clear])

@@ -76,9 +76,7 @@ def variance(scores, answers, patients=None):
 @given(ranked_cases())
 def test_values_equal_scikit_learn(case):
     scores, answers = case
-    assert auroc(scores, answers).value == pytest.approx(
-        sk.roc_auc_score(answers, scores), abs=1e-12
-    )
+    assert auroc(scores, answers).value == pytest.approx(sk.roc_auc_score(answers, scores), abs=1e-12)
     assert average_precision(scores, answers).value == pytest.approx(
         sk.average_precision_score(answers, scores), abs=1e-12
     )
@@ -223,9 +221,7 @@ def test_many_scores_sort_as_few_do(dtype):
     scores = rng.normal(size=30_000).astype(dtype)
     scores[:50], scores[50:100] = 0.0, -0.0
     answers = rng.integers(0, 2, 30_000)
-    assert auroc(scores, answers).value == pytest.approx(
-        sk.roc_auc_score(answers, scores), abs=1e-12
-    )
+    assert auroc(scores, answers).value == pytest.approx(sk.roc_auc_score(answers, scores), abs=1e-12)
     ranking = rank(scores.astype(float))
     assert (np.diff(scores[ranking.order].astype(float)) >= 0).all()
 

@@ -86,9 +86,7 @@ def test_dear_misses_lower_the_threshold():
     rng = np.random.default_rng(1)
     truth = rng.random(500) < 0.3
     scores = rng.normal(size=500) + truth
-    cheap, dear = (
-        choose_threshold(scores, truth, rule="cost", target=ratio).value for ratio in (0.2, 20)
-    )
+    cheap, dear = (choose_threshold(scores, truth, rule="cost", target=ratio).value for ratio in (0.2, 20))
     assert dear < cheap
 
 

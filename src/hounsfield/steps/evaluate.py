@@ -255,8 +255,8 @@ def _untested(predictions: Predictions, subgroups: Sequence[Finding]) -> list[st
         said.append("Data of another hospital, scanner or period: no external set was evaluated.")
     if predictions.kind == "cross-validation":
         said.append(
-            "A held-back test set: the numbers come from validation folds. Each case was scored by members that "
-            "did not learn from it; with several folds, calibration and threshold come from the others."
+            "A held-back test set: the numbers come from validation folds. Each case was scored by members "
+            "that did not learn from it; with several folds, calibration and threshold come from the others."
         )
     if not predictions.patients_known:
         said.append("Separation by patient: the images do not name their patients.")
