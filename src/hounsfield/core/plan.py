@@ -104,7 +104,8 @@ class Fit(_Section):
 
     `patience` epochs without a better validation loss end the training (0: never); `choose` takes the
     weights of the best epoch or of the last; `weight_average` is the decay of an exponential mean of the
-    weights (0: none); `precision` "bfloat16" computes in mixed precision.
+    weights (0: none); `precision` "bfloat16" computes in mixed
+    precision, "auto" where the chip is faster so.
     """
 
     optimiser: Literal["sgd", "rmsprop", "adam", "adamw"] = "adamw"
@@ -122,7 +123,7 @@ class Fit(_Section):
     weight_average: float = Field(0.0, ge=0, lt=1)
     choose: Literal["best", "last"] = "best"
     gradient_clip: float = Field(0.0, ge=0)
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
 
 class Validation(_Section):

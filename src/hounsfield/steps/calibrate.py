@@ -86,16 +86,17 @@ def cross_fitted(
     """Scores and calls of each case by a calibration and a threshold fitted on the other folds.
 
     `seen` are the logits (M, outputs) that a calibration is fitted on, and the row of the case of each.
-    With one fold only there are no others, and its own are used.
+    With one fold only there are no others: it is then dealt by patient into inner folds.
     """
     from hounsfield.tasks.classification import predicted_classes, probabilities
 
     scores = np.zeros((len(logits), encoding.outputs))
     called = np.zeros(answers.shape, np.int64)
-    folds = np.unique(fold)
-    for k in folds:
+    if len(np.unique(fold)) == 1:
+        fold = _inner_folds(patients)
+    for k in np.unique(fold):
         inside = fold == k
-        other = ~inside if len(folds) > 1 else inside
+        other = ~inside if len(np.unique(fold)) > 1 else inside
         fitted_on = other[seen[1]]
         calibration = calibrated(seen[0][fitted_on], answers[seen[1]][fitted_on], encoding, plan)
         there = probabilities(logits[other], encoding, calibration)
@@ -106,6 +107,13 @@ def cross_fitted(
         scores[inside] = probabilities(logits[inside], encoding, calibration)
         called[inside] = predicted_classes(scores[inside], encoding, point.values)
     return scores, called
+
+
+def _inner_folds(patients: list[str], count: int = 5) -> NDArray[np.int64]:
+    """A fold for each case, the same for all cases of a patient."""
+    names, owner = np.unique(np.array(patients), return_inverse=True)
+    dealt = np.random.default_rng(len(names)).permutation(len(names)) % min(count, len(names))
+    return dealt[owner].astype(np.int64)
 
 
 def _threshold(

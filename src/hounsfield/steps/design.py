@@ -50,7 +50,7 @@ ALWAYS = {
     "fit.label_smoothing": "labels of medical images are not certain",
     "fit.gradient_clip": "a single odd batch cannot throw the weights",
     "seed": "given, or 0",
-    "threads": "all cores",
+    "threads": "all cores; on a CPU members train side by side, one thread each",
     "device": "a GPU where there is one",
     "budget_minutes": "given, or 8",
 }

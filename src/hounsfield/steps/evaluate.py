@@ -24,16 +24,6 @@ __all__ = ["Setting", "evaluate", "measure", "subgroup_findings"]
 
 SUBGROUP_METRICS = ("auroc", "accuracy", "sensitivity", "specificity")
 MOST_VALUES = 12
-HEADLINE = (
-    "auroc",
-    "auprc",
-    "accuracy",
-    "balanced_accuracy",
-    "sensitivity",
-    "specificity",
-    "precision",
-    "f1",
-)
 
 
 @dataclass(frozen=True)
@@ -65,7 +55,9 @@ def evaluate(
     """
     if called is None:
         called = predicted_classes(predictions.scores, predictions.encoding, point.values)
-    metrics = measure(predictions, called, seed=setting.seed)
+    # An external set may hold one class only: what cannot be measured then says so.
+    one_class = len(np.unique(_answers(predictions), axis=0)) < 2
+    metrics = measure(predictions, called, seed=setting.seed, subgroup=one_class)
     subgroups = subgroup_findings(predictions, called, seed=setting.seed)
     return Evidence(
         title=setting.title,
@@ -210,7 +202,7 @@ def _tables(
         tables["confusion"] = {"classes": list(encoding.classes), "counts": counts.tolist()}
     if point.values and encoding.kind != "multiclass":
         tables["operating_point"] = {
-            "value": point.values[0],
+            "value": point.values[0] if encoding.kind == "binary" else list(point.values),
             "rule": point.rule,
             "chosen_on": point.chosen_on,
             "low": point.low,
@@ -255,8 +247,8 @@ def _untested(predictions: Predictions, subgroups: Sequence[Finding]) -> list[st
         said.append("Data of another hospital, scanner or period: no external set was evaluated.")
     if predictions.kind == "cross-validation":
         said.append(
-            "A held-back test set: the numbers come from validation folds. Each case was scored by members "
-            "that did not learn from it; with several folds, calibration and threshold come from the others."
+            "A held-back test set: these are the numbers of cross-validation. Each case was scored by members "
+            "that did not learn from it, with a calibration and a threshold fitted without it."
         )
     if not predictions.patients_known:
         said.append("Separation by patient: the images do not name their patients.")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hounsfield.core.errors import BadInput
 from hounsfield.core.evidence import Picture
 from hounsfield.core.model import Model
 from hounsfield.core.predictions import Predictions
@@ -63,10 +65,15 @@ def explain(
         network = networks[member_of(row)].eval()
         image = prepared.batch(prepared.rows([predictions.ids[row]]))
         output, towards = _said(predictions, called, row)
-        panels = [("image", _grey(image[0]))]
-        for name in ("gradcam", "occlusion"):
-            heat = EXPLAINERS[name](network, torch.from_numpy(image), output=output, towards=towards)[0]
-            panels.append((TITLES[name], _overlay(image[0], heat)))
+        heats: dict[str, NDArray[np.float32]] = {}
+        for name in ("gradcam", "occlusion") if image.ndim == 4 else ("gradcam",):
+            # A plain transformer has no feature map, and says so; occlusion is dear on volumes.
+            with suppress(BadInput):
+                found = EXPLAINERS[name](network, torch.from_numpy(image), output=output, towards=towards)
+                heats[name] = found[0]
+        first = next(iter(heats.values()), None)
+        panels = [("image", _grey(image[0], first))]
+        panels += [(TITLES[name], _overlay(image[0], heat)) for name, heat in heats.items()]
         pictures.append(_picture(predictions, called, row, tuple(panels)))
         if progress:
             progress(done, len(rows))

@@ -52,15 +52,14 @@ def fit(
     faster than one process with many threads at the sizes seen here (docs/benchmarks.md).
     Raises HounsfieldError where the loss is not finite.
     """
-    from hounsfield.steps.member import Job, pick_device, train_member, write_job
+    from hounsfield.steps.member import Job, train_member, write_job
     from hounsfield.tasks.classification import answers_of
 
     say = progress or (lambda _: None)
     cases = cohort.development
     members = plan.validation.members
     cores = plan.threads or available_cores()
-    on_cpu = pick_device(plan.device).type == "cpu"
-    beside = min(members, cores) if on_cpu else 1
+    beside = members_beside(plan)
     job = Job(
         folder=folder,
         plan=plan,
@@ -81,6 +80,15 @@ def fit(
             # as many threads as beside its siblings: a resumed member must end at the same weights
             train_member(job, member, say)
     return _collect(job.folder, members, job.answers, cohort.encoding.outputs)
+
+
+def members_beside(plan: Plan) -> int:
+    """How many members train at once: one a core on a CPU, one after another on a GPU."""
+    from hounsfield.steps.member import pick_device
+
+    if pick_device(plan.device).type != "cpu":
+        return 1
+    return min(plan.validation.members, plan.threads or available_cores())
 
 
 def available_cores() -> int:
@@ -123,7 +131,7 @@ def _side_by_side(folder: Path, waiting: list[int], beside: int, say: Progress, 
 
 
 def _start(folder: Path, member: int, environment: dict[str, str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "hounsfield.steps.member", str(folder), str(member)]
+    command = [sys.executable, "-P", "-m", "hounsfield.steps.member", str(folder), str(member)]
     errors = (folder / f"member-{member}.log").open("w")
     with errors:
         return subprocess.Popen(

@@ -182,7 +182,9 @@ class _Run:
         if self.plan.augment.mixup > 0:
             images, wanted = mix(images, wanted, self.plan.augment.mixup, generator)
         images = images.contiguous(memory_format=self.format)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=fit.precision == "bfloat16"):
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=mixed_precision(self.plan, self.device)
+        ):
             loss = self.loss(self.network(images), wanted)
         value = float(loss.detach())
         if not np.isfinite(value):
@@ -205,6 +207,8 @@ class _Run:
 
     def stressed(self) -> NDArray[np.float32]:
         """Logits (VIEWS, n, outputs) of the validation fold under the plan's own augmentation."""
+        if not len(self.validation):
+            return np.zeros((VIEWS, 0, self.targets.shape[1]), np.float32)
         network, generator = self.judged().eval(), torch.Generator().manual_seed(self.seed(0x57))
         rows, found = self.job.rows[self.validation], []
         standardise = self.plan.input.normalise == "zscore"
@@ -288,6 +292,12 @@ def network_logits(
                 logits = (logits + network(images.flip(-1)).float()) / 2
             found.append(logits.cpu().numpy())
     return np.concatenate(found) if found else np.zeros((0, 1), np.float32)
+
+
+def mixed_precision(plan: Plan, device: torch.device) -> bool:
+    """Whether this plan computes in bfloat16 on this device."""
+    wanted = plan.fit.precision
+    return wanted == "bfloat16" or (wanted == "auto" and fast_bfloat16(device))
 
 
 def fast_bfloat16(device: torch.device) -> bool:

@@ -18,17 +18,17 @@ Levels = tuple[float, float, float, float]
 def levels_of(data: NDArray[Any], plan: Input, *, bits: int) -> Levels:
     """The scale, offset and bounds by which one image (C, K, J, I) is normalised.
 
-    `bits` is the stored depth, used by "unit" (floating-point values are taken from least to greatest,
-    since their depth says nothing). "zscore" takes mean and standard deviation of the
-    image; a constant image becomes zeros.
+    `bits` is the stored depth, by which "unit" divides; where the depth says nothing (real numbers,
+    Hounsfield units, wide integers) it takes the image from least to greatest. "zscore" takes mean and
+    standard deviation of the image; a constant image becomes zeros.
 
     >>> levels_of(np.array([0, 10], np.uint8).reshape(1, 1, 1, 2), Input(normalise="zscore"), bits=8)
     (0.2, -1.0, -inf, inf)
     """
-    if plan.normalise == "unit" and data.dtype.kind == "f":
-        least, spread = float(data.min()), float(np.ptp(data)) or 1.0
-        return 1.0 / spread, -least / spread, 0.0, 1.0
     if plan.normalise == "unit":
+        least, spread = float(data.min()), float(np.ptp(data)) or 1.0
+        if data.dtype.kind == "f" or bits > 16 or least < 0 or least + spread > 2**bits - 1:
+            return 1.0 / spread, -least / spread, 0.0, 1.0
         return 1.0 / float(2**bits - 1), 0.0, 0.0, 1.0
     if plan.normalise == "window":
         centre, width = plan.window
