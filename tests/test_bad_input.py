@@ -85,7 +85,7 @@ def test_ids_that_match_nothing_are_shown_by_pattern_without_identity(tmp_path: 
     source, _ = write_dicom_study(tmp_path / "s", patients=4)
     labels = write_csv(tmp_path / "t.csv", [{"who": f"PX-{k:03}", "finding": "ab"[k % 2]} for k in range(4)])
     ended, out = _train(source, tmp_path, "--labels", labels, "--target", "finding")
-    said = _refused(ended, "who, finding", '"AA-999"', 'patient like "AAA99999"', "--on", out=out)
+    said = _refused(ended, "column(s) who", '"AA-999"', 'patient like "AAA99999"', "--on", out=out)
     assert NUMBER not in said and "PX-" not in said and "SECRET" not in said
 
 

@@ -13,7 +13,6 @@ import pytest
 import hounsfield as hu
 from hounsfield.cli.options import changes_of
 from hounsfield.core.errors import BadInput
-from hounsfield.steps.gather import Question
 from phantoms import TINY, trained, write_npz
 
 
@@ -60,7 +59,7 @@ def test_the_folds_of_the_plan_are_the_folds_of_the_split(tmp_path: Path) -> Non
         write_npz(tmp_path / "s.npz", n=40),
         out=tmp_path / "run",
         changes=changes,
-        question=Question(test_fraction=0),
+        question=hu.Question(test_fraction=0),
     )
     assert len(run.predictions) == 40
     assert run.model.operating_point.n == 40
@@ -72,9 +71,24 @@ def test_a_model_is_loaded_and_scores_again(tmp_path: Path) -> None:
     assert model.encoding.positive == "cancer"
     scored = hu.predict(known.run, known.source)
     assert len(scored) == 120 and scored.answers is None and np.isfinite(scored.scores).all()
-    question = Question(labels=str(known.labels), target=("finding",))
+    question = hu.Question(labels=str(known.labels), target=("finding",))
     run = hu.evaluate(known.run, known.source, out=tmp_path / "external", question=question)
     np.testing.assert_allclose(run.predictions.scores, scored.scores, atol=1e-6)
+
+
+def test_seed_and_budget_reach_the_plan(tmp_path: Path) -> None:
+    changes = changes_of((*TINY, "fit.epochs=1"))
+    source = write_npz(tmp_path / "s.npz", n=40)
+    run = hu.train(source, out=tmp_path / "run", changes=changes, seed=3, budget_minutes=2.5)
+    assert (run.model.plan.seed, run.model.plan.budget_minutes) == (3, 2.5)
+
+
+def test_an_evaluation_goes_into_the_run(tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(trained().run, tmp_path / "run")
+    run = hu.evaluate(tmp_path / "run", trained().source, labels=trained().labels, target="finding")
+    assert run.folder == tmp_path / "run" / "evaluations" / "1" and run.report.path.is_file()
 
 
 def test_a_scan_finds_the_images() -> None:

@@ -19,6 +19,7 @@ from phantoms import (
     trained,
     write_class_folders,
     write_csv,
+    write_dicom,
     write_npz,
     write_png,
 )
@@ -215,3 +216,109 @@ def test_the_calls_kept_are_the_calls_measured(tmp_path: Path) -> None:
         rows = list(csv.DictReader(stream))
     right = float(np.mean([r["called"] == r["answer"] for r in rows]))
     assert right == pytest.approx(said["metrics"]["accuracy"]["value"], abs=1e-9)
+
+
+def _overlap(run: Path, source: Path, out: Path) -> dict[str, Any]:
+    ended = hu("evaluate", run, source, "--out", out, "--json")
+    assert ended.code == 0, ended.err
+    audit = json.loads((out / "evidence.json").read_text())["audit"]
+    assert all(f["value"] == 0 for f in audit if f["name"] in ("exact_duplicates", "near_duplicates"))
+    return next(f for f in audit if f["name"] == "overlap_with_training")
+
+
+def test_only_test_images_that_were_learned_from_are_an_overlap(tmp_path: Path) -> None:
+    with np.load(write_npz(tmp_path / "s.npz", n=60, test=24)) as z:
+        arrays = dict(z)
+    learned = {k: v for k, v in arrays.items() if k.startswith("train")}
+    learned |= {k.replace("train", "val"): v[40:] for k, v in learned.items()}
+    learned |= {k: v[:40] for k, v in learned.items() if k.startswith("train")}
+    np.savez(tmp_path / "learned.npz", **learned)
+    _run(tmp_path / "learned.npz", tmp_path / "run")
+    clean = _overlap(tmp_path / "run", tmp_path / "s.npz", tmp_path / "clean")
+    assert (clean["value"], clean["n"], clean["level"]) == (0, 24, "info") and "0 patients" in clean["note"]
+    arrays["test_images"][3] = arrays["train_images"][5]
+    np.savez(tmp_path / "leaking.npz", **arrays)
+    leaking = _overlap(tmp_path / "run", tmp_path / "leaking.npz", tmp_path / "leaking")
+    assert (leaking["value"], leaking["level"]) == (1, "warning")
+    assert leaking["note"].startswith("1 of 24 images (1 exactly) and 0 patients")
+
+
+def test_images_of_the_test_part_were_not_learned_from(tmp_path: Path) -> None:
+    source = write_npz(tmp_path / "s.npz", n=40, test=24)
+    _run(source, tmp_path / "run")
+    assert _overlap(tmp_path / "run", source, tmp_path / "external")["value"] == 0
+
+
+def test_a_plan_splits_as_it_did_in_its_run(tmp_path: Path) -> None:
+    source = write_class_folders(tmp_path / "s", each=20)
+
+    def parts(name: str, *more: str | Path) -> dict[str, str]:
+        _run(source, tmp_path / name, *more)
+        with (tmp_path / name / "private" / "cases.csv").open() as stream:
+            return {r["case"]: r["part"] + r["fold"] for r in csv.DictReader(stream)}
+
+    first = parts("first", "--seed", "7")
+    plan = ("--plan", tmp_path / "first" / "plan.json")
+    assert parts("again", *plan) == first
+    assert parts("other", *plan, "--seed", "0") != first
+    assert json.loads((tmp_path / "other" / "plan.json").read_text())["seed"] == 0
+
+
+def test_members_that_the_user_fixed_stand_whatever_the_budget() -> None:
+    from hounsfield.core.plan import Plan
+    from hounsfield.pipeline import _shortened
+
+    plan = Plan.checked({"budget_minutes": 0.1, "fit": {"epochs": 40}, "validation": {"members": 9}})
+    cut = _shortened(plan, 0.01, n=500)
+    assert cut.validation == plan.validation and 3 <= cut.fit.epochs < 40
+
+
+def test_images_of_phantoms_alone_are_reported_as_phantoms(tmp_path: Path) -> None:
+    rows = []
+    for k, image in enumerate(pictures(answers_of(40))):
+        write_dicom(tmp_path / "s" / f"{k}.dcm", image, number=k, PatientID=f"PHANTOM-{k:04d}")
+        rows.append({"id": f"PHANTOM-{k:04d}", "finding": "ab"[k % 2]})
+    words = ("--labels", write_csv(tmp_path / "t.csv", rows), "--target", "finding")
+    said = _run(tmp_path / "s", tmp_path / "run", *words)
+    assert said["phantom"] and _model(tmp_path / "run")["card"]["phantom"] == "yes"
+    ended = hu("evaluate", tmp_path / "run", tmp_path / "s", *words, "--json")
+    assert json.loads(ended.out)["phantom"] is True
+    assert json.loads(trained().outcome.out)["phantom"] is False
+
+
+def test_interventions_need_a_test_part(tmp_path: Path) -> None:
+    from hounsfield.cli.options import changes_of
+    from hounsfield.pipeline import train
+    from hounsfield.steps.gather import Question
+    from hounsfield.steps.intervene import Intervention
+    from hounsfield.steps.study import Study
+
+    run = train(
+        Study(
+            source=str(write_npz(tmp_path / "s.npz", n=30)),
+            out=tmp_path / "run",
+            question=Question(test_fraction=0),
+            changes=changes_of(SHORT),
+            interventions=(Intervention("turned", "the image is turned", lambda x, _: x[..., ::-1]),),
+        )
+    )
+    assert run.evidence.interventions == ()
+    assert any("turned" in line and "test part" in line for line in run.evidence.untested)
+
+
+def test_where_a_weight_file_lay_stays_in_the_plan_of_the_run(tmp_path: Path) -> None:
+    from hounsfield.core.case import LabelEncoding
+    from hounsfield.core.model import Calibration, OperatingPoint
+    from hounsfield.core.plan import Plan
+    from hounsfield.io.model_store import write_model
+    from hounsfield.steps.run_folder import RunFolder
+
+    plan = Plan().changed({"network.weights": "/home/alice/x.safetensors"})
+    folder = RunFolder(tmp_path)
+    folder.keep_plan(plan)
+    point, encoding = OperatingPoint((0.5,), "half", "folds"), LabelEncoding("binary", ("a", "b"))
+    write_model(folder.model(plan, encoding, (), point, Calibration(), "digest"))
+    assert "/home/alice/x.safetensors" in (tmp_path / "plan.json").read_text()
+    for path in (tmp_path / "model").iterdir():
+        assert "alice" not in path.read_text()
+    assert '"x.safetensors"' in (tmp_path / "model" / "plan.json").read_text()

@@ -213,3 +213,41 @@ def test_the_seed_decides_the_weights(
 ) -> None:
     ended = _train(source, tmp_path / "run", "--seed", seed)
     assert ended.code == 0 and (_weights(tmp_path / "run") == whole) is same
+
+
+def test_a_live_run_is_not_disturbed_and_its_lock_dies_with_it(source: Path, tmp_path: Path) -> None:
+    from hounsfield.core.errors import BadInput
+    from hounsfield.steps.run_folder import MARKER, RunFolder
+
+    out = tmp_path / "run"
+    with RunFolder(out).opened(resume=False):
+        (out / "state.json").write_text("{}")
+        for resume in (["--resume"], []):
+            ended = _train(source, out, *resume)
+            assert ended.code == 3 and "another hu is at work" in ended.said
+        assert (out / MARKER).is_file() and (out / "state.json").is_file()
+    with pytest.raises(BadInput, match="go on with --resume"), RunFolder(out).opened(resume=False):
+        pass
+    with RunFolder(out).opened(resume=True):
+        pass
+
+
+def test_nothing_of_the_user_is_removed(source: Path, tmp_path: Path) -> None:
+    """Neither a plan that lay in the folder, nor what was put there while a run that failed was at work."""
+    from hounsfield.steps.run_folder import RunFolder
+
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "plan.json").write_text("{}")
+    ended = _train(source, out, "--plan", str(out / "plan.json"))
+    assert ended.code == 3 and "is not empty" in ended.said
+    assert [p.name for p in out.iterdir()] == ["plan.json"]
+    (out / "plan.json").unlink()
+    with pytest.raises(ValueError, match="fault"), RunFolder(out).opened(resume=False):
+        (out / "cache").mkdir()
+        (out / "thesis.txt").write_text("mine")
+        raise ValueError("fault")
+    assert [p.name for p in out.iterdir()] == ["thesis.txt"]
+    with pytest.raises(ValueError, match="fault"), RunFolder(tmp_path / "a" / "b").opened(resume=False):
+        raise ValueError("fault")
+    assert not (tmp_path / "a").exists()

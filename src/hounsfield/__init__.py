@@ -2,7 +2,7 @@
 
 >>> import hounsfield as hu
 >>> sorted(hu.__all__)[:3]
-['HounsfieldError', 'Plan', 'Run']
+['HounsfieldError', 'Plan', 'Question']
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from hounsfield.face import predict as predict
     from hounsfield.face import scan as scan
     from hounsfield.face import train as train
+    from hounsfield.steps.gather import Question as Question
 
 _WHERE = {
     "HounsfieldError": "hounsfield.core.errors",
     "Plan": "hounsfield.core.plan",
+    "Question": "hounsfield.steps.gather",
     "Run": "hounsfield.face",
     "evaluate": "hounsfield.face",
     "load_model": "hounsfield.face",
@@ -31,7 +33,7 @@ _WHERE = {
     "train": "hounsfield.face",
 }
 
-__all__ = ["HounsfieldError", "Plan", "Run", "evaluate", "load_model", "predict", "scan", "train"]
+__all__ = ["HounsfieldError", "Plan", "Question", "Run", "evaluate", "load_model", "predict", "scan", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,8 @@ def train(
     plan: Plan | Path | str | None = None,
     changes: dict[str, Any] | None = None,
     question: Question | None = None,
+    seed: int | None = None,
+    budget_minutes: float = 8.0,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Run:
@@ -73,27 +75,21 @@ def train(
 
     `source` is a folder, zip or file of DICOM, NIfTI, PNG/JPEG/TIFF class folders or .npz; `labels` a CSV
     joined on patient, study, series or file, `target` its label column. `plan` is a Plan, a plan.json, or a
-    named plan; `changes` replaces dotted keys of it. `question` says the rest (see Question).
+    named plan; `changes` replaces dotted keys of it. `question` says the rest (see Question). `seed` decides
+    split, weights and augmentation (the plan's seed where it is None); a plan that is designed here trains
+    for at most `budget_minutes`.
     Raises BadInput for what cannot be used, GateRefused for an unsafe split.
     """
     from hounsfield.pipeline import train as run_train
     from hounsfield.steps.study import Study
 
-    targets = (target,) if isinstance(target, str) and target else tuple(target)
-    asked = question or Question()
-    asked = Question(
-        **{
-            **{f: getattr(asked, f) for f in Question.__dataclass_fields__},
-            "labels": str(labels) or asked.labels,
-            "target": targets or asked.target,
-        }
-    )
     study = Study(
         source=str(source),
         out=Path(out),
-        question=asked,
+        question=_asked(question, labels, target),
         plan=read_plan(plan) if isinstance(plan, str | Path) else plan,
-        changes=dict(changes or {}),
+        changes={**({} if seed is None else {"seed": seed}), **(changes or {})},
+        budget_minutes=budget_minutes,
         resume=resume,
     )
     return _face(run_train(study, progress=progress))
@@ -103,16 +99,26 @@ def evaluate(
     run: Path | str,
     source: Path | str,
     *,
-    out: Path | str,
+    out: Path | str | None = None,
+    labels: Path | str = "",
+    target: str | tuple[str, ...] = (),
     question: Question | None = None,
     progress: Progress | None = None,
 ) -> Run:
-    """Evaluate a run's model on other images: metrics with intervals, audit and report."""
+    """Evaluate a run's model on other images: metrics with intervals, audit and report.
+
+    Without `out` the report goes to the next free RUN/evaluations/N. `labels`, `target` and `question` are
+    as for `train`. Raises BadInput for what cannot be used.
+    """
+    from contextlib import nullcontext
+
     from hounsfield.pipeline import evaluate_model
+    from hounsfield.steps.run_folder import evaluation_folder
     from hounsfield.steps.study import Study
 
-    study = Study(source=str(source), out=Path(out), question=question or Question())
-    return _face(evaluate_model(study, Path(run), progress=progress))
+    with nullcontext(Path(out)) if out is not None else evaluation_folder(Path(run)) as folder:
+        study = Study(source=str(source), out=folder, question=_asked(question, labels, target))
+        return _face(evaluate_model(study, Path(run), progress=progress))
 
 
 def predict(run: Path | str, source: Path | str, *, progress: Progress | None = None) -> Predictions:
@@ -146,6 +152,13 @@ def read_plan(name: Path | str) -> Plan:
     if path.suffix == ".json":
         raise BadInput(f'the plan file "{path.name}" does not exist; name a plan.json that hu train wrote')
     return named_plan(str(name))
+
+
+def _asked(question: Question | None, labels: Path | str, target: str | tuple[str, ...]) -> Question:
+    """The question, with the label table and target that were named beside it."""
+    asked = question or Question()
+    targets = (target,) if isinstance(target, str) and target else tuple(target)
+    return replace(asked, labels=str(labels) or asked.labels, target=targets or asked.target)
 
 
 def _face(run: PipelineRun) -> Run:

@@ -23,6 +23,7 @@ from hounsfield.steps.audit import audit, link_pairs, refuse_leakage
 from hounsfield.steps.decode import decode
 from hounsfield.steps.duplicates import duplicate_pairs, fingerprints
 from hounsfield.steps.gather import gather, resplit
+from hounsfield.steps.overlap import only_test, overlap_with_training
 from hounsfield.steps.run_folder import RunFolder
 from hounsfield.steps.scan import scan
 from hounsfield.steps.study import Clock, Looked, Run, Study
@@ -40,13 +41,14 @@ def train(study: Study, *, progress: Progress | None = None) -> Run:
     folder = RunFolder(study.out)
     with folder.opened(resume=study.resume):
         looked = look(study, folder.cache, clock)
+        study = replace(study, phantom=study.phantom or _only_phantoms(looked))
         refuse_leakage(looked.cohort, looked.pairs)
         plan = _plan(study, looked, folder, clock)
         folder.keep_plan(plan)
         folder.require_same(plan.digest(), f"{looked.cohort.digest()}-{looked.marks.digest()}")
         prepared = _prepared(looked, plan, folder, clock)
         fitted = _fitted(looked, plan, prepared, folder, clock)
-        model, crossed, called = _model(looked, plan, fitted, folder, clock)
+        model, crossed, called = _model(study, looked, plan, fitted, folder, clock)
         predictions, called = _scored(model, looked, prepared, crossed, called, clock)
         moved = _interventions(study, model, looked, clock)
         evidence = _evidence(study, model, looked, fitted, predictions, called, moved, clock)
@@ -57,13 +59,17 @@ def train(study: Study, *, progress: Progress | None = None) -> Run:
 
 
 def look(study: Study, cache: Path, clock: Clock, *, encoding: Any = None, split: bool = True) -> Looked:
-    """Scan, gather and audit: everything before a plan."""
+    """Scan, gather and audit: everything before a plan.
+
+    Without `split` the set is for external evaluation: of named parts only the test part is looked at.
+    """
     progress = clock.progress
     with clock.step("scan", Path(study.source).name) as said:
         index = scan(study.source, progress=lambda done, total: progress.advance(done, total))
         said.append(index.summary())
     with clock.step("gather") as said:
         cohort = gather(index, study.asked, encoding=encoding, split=split)
+        cohort = cohort if split else only_test(cohort)
         said += cohort.notes
     with clock.step("decode") as said:
         series = [c.images[0] for c in cohort.cases]
@@ -89,9 +95,9 @@ def evaluate_model(study: Study, run: Path, *, progress: Progress | None = None)
     folder = RunFolder(study.out)
     with folder.opened(resume=False):
         looked = look(study, folder.cache, clock, encoding=model.encoding, split=False)
-        looked = _only_test(looked)
-        overlap = _overlap(run, looked)
-        looked = replace(looked, findings=(*overlap, *looked.findings))
+        study = replace(study, phantom="phantom" in model.card or _only_phantoms(looked))
+        overlap = overlap_with_training(run, looked.cohort, looked.marks)
+        looked = replace(looked, findings=(overlap, *looked.findings))
         prepared = _prepared(looked, model.plan, folder, clock)
         with clock.step("predict") as said:
             cases = looked.cohort.test
@@ -159,6 +165,11 @@ def _audit_line(findings: Sequence[Finding]) -> str:
     )
 
 
+def _only_phantoms(looked: Looked) -> bool:
+    """True if every image is of a simulated patient: our phantoms bear ids that begin so."""
+    return all(c.images[0].patient.startswith("PHANTOM-") for c in looked.cohort.cases)
+
+
 def _plan(study: Study, looked: Looked, folder: RunFolder, clock: Clock) -> Plan:
     from hounsfield.steps.design import design, within_budget
     from hounsfield.steps.fingerprint import fingerprint
@@ -177,7 +188,7 @@ def _plan(study: Study, looked: Looked, folder: RunFolder, clock: Clock) -> Plan
             plan = design(
                 facts,
                 looked.cohort.encoding,
-                seed=study.question.seed,
+                seed=study.asked.seed,
                 budget_minutes=study.budget_minutes,
                 fast_bfloat16=fast_bfloat16(pick_device("auto")),
             )
@@ -185,13 +196,26 @@ def _plan(study: Study, looked: Looked, folder: RunFolder, clock: Clock) -> Plan
         plan = plan.model_copy(update={"application": study.application or plan.application})
         if study.plan is None:
             cost = seconds_per_image(plan, looked.cohort.encoding)
-            if "fit.epochs" not in study.changes:
+            if "validation.members" in study.changes and "fit.epochs" not in study.changes:
+                plan = _shortened(plan, cost, n=facts.n)
+            elif "fit.epochs" not in study.changes:
                 plan = within_budget(plan, cost, n=facts.n, cores=_cores())
         said.append(
             f"{plan.network.name} at {'×'.join(map(str, plan.input.size))}, {plan.fit.epochs} epochs, "
             f"{plan.validation.members} member(s)"
         )
     return plan
+
+
+def _shortened(plan: Plan, cost: float, *, n: int) -> Plan:
+    """Within its budget by fewer epochs alone, where the user has fixed the number of members."""
+    from hounsfield.steps.design import within_budget
+
+    members = plan.validation.members
+    rounds = -(-members // min(_cores(), members))
+    single = plan.model_copy(update={"validation": plan.validation.model_copy(update={"members": 1})})
+    cut = within_budget(single, cost, n=n * rounds, cores=1)
+    return cut.model_copy(update={"validation": plan.validation})
 
 
 def _prepared(looked: Looked, plan: Plan, folder: RunFolder, clock: Clock) -> Prepared:
@@ -228,7 +252,7 @@ def _fitted(looked: Looked, plan: Plan, prepared: Prepared, folder: RunFolder, c
 
 
 def _model(
-    looked: Looked, plan: Plan, fitted: Fitted, folder: RunFolder, clock: Clock
+    study: Study, looked: Looked, plan: Plan, fitted: Fitted, folder: RunFolder, clock: Clock
 ) -> tuple[Model, Predictions, NDArray[np.int64]]:
     """The calibrated model with its threshold, and the cross-validated predictions behind it."""
     from hounsfield.steps.calibrate import calibrated, cross_fitted, operating_point
@@ -246,7 +270,9 @@ def _model(
         where = f"validation folds ({len(np.unique(fold))} of {rule.folds})"
         scores = probabilities(logits, encoding, calibration)
         point = operating_point(scores, answers, patients, encoding, rule, seed=plan.seed, chosen_on=where)
-        model = folder.model(plan, encoding, fitted.weights, point, calibration, cohort.digest())
+        model = folder.model(
+            plan, encoding, fitted.weights, point, calibration, cohort.digest(), phantom=study.phantom
+        )
         write_model(model)
         seen = (fitted.stressed, rows)
         scores, called = cross_fitted(logits, answers, patients, fold, encoding, rule, seen=seen)
@@ -280,13 +306,19 @@ def _scored(
 def _interventions(study: Study, model: Model, looked: Looked, clock: Clock) -> tuple[Finding, ...]:
     from hounsfield.steps.intervene import intervene
 
-    if not study.interventions:
+    if not study.interventions or not looked.cohort.test:  # the members have learned from all other cases
         return ()
     with clock.step("intervene") as said:
-        cases = looked.cohort.test or looked.cohort.development
-        found = intervene(model, cases, looked.store, study.interventions, seed=model.plan.seed)
+        found = intervene(model, looked.cohort.test, looked.store, study.interventions, seed=model.plan.seed)
         said += [f"{f.name} {f.label} {f.text}" for f in found if f.label == "mean_score_change"]
     return found
+
+
+def _not_intervened(study: Study, looked: Looked) -> tuple[str, ...]:
+    if not study.interventions or looked.cohort.test:
+        return ()
+    names = ", ".join(i.name.replace("_", " ") for i in study.interventions)
+    return (f"Interventions ({names}): they need a test part, which no member of the model has seen.",)
 
 
 def _evidence(
@@ -310,6 +342,7 @@ def _evidence(
             tables=tables_of(looked.index, looked.cohort, model.plan),
             history=fitted.histories if fitted else (),
             context=context_of(model, looked.cohort, clock.seconds, study.command),
+            untested=_not_intervened(study, looked),
             phantom=study.phantom,
             seed=model.plan.seed,
         )
@@ -355,33 +388,3 @@ def _reported(
         path = report(evidence, pictures, folder.path)
         said.append(str(path))
     return Run(folder.path, model, evidence, predictions, path)
-
-
-def _only_test(looked: Looked) -> Looked:
-    """Of a file that names its parts, the test part alone is evaluated."""
-    cases = looked.cohort.cases
-    kept = tuple(c for c in cases if c.given_part == "test")
-    if not kept or len(kept) == len(cases):
-        return looked
-    note = f"{len(cases) - len(kept)} case(s) of other parts than test were left out"
-    cohort = replace(looked.cohort, cases=kept, notes=(*looked.cohort.notes, note))
-    return replace(looked, cohort=cohort)
-
-
-def _overlap(run: Path, looked: Looked) -> tuple[Finding, ...]:
-    """Whether patients or pictures of the training data stand in this set."""
-    kept = RunFolder(run).kept_marks()
-    n = len(looked.cohort.cases)
-    if kept is None:
-        note = "the run's private folder is not there: overlap with the training data could not be tested"
-        return (Finding("overlap_with_training", n=n, level="warning", note=note),)
-    marks, patients = kept
-    pairs = duplicate_pairs(looked.marks, marks)
-    images = {p.first for p in pairs}
-    known = {c.patient for c in looked.cohort.cases if c.patient_known} & patients
-    note = (
-        f"{len(images)} of {n} images ({len({p.first for p in pairs if p.exact})} exactly) and {len(known)} "
-        "patients stand in the training data too; the numbers below include them"
-    )
-    level = "warning" if images or known else "info"
-    return (Finding("overlap_with_training", value=float(len(images)), n=n, level=level, note=note),)

@@ -149,7 +149,7 @@ def test_external_evaluation_says_the_same_kind_of_object_and_finds_the_overlap(
     said = json.loads(ended.out)
     assert set(said["metrics"]) >= NAMES and said["n"] == 120 and said["evaluated_on"] == "external"
     overlap = next(w for w in said["warnings"] if w["name"] == "overlap_with_training")
-    assert overlap["note"].startswith("120 of 120 images (120 exactly) and 60 patients")
+    assert overlap["note"].startswith("72 of 120 images (72 exactly) and 36 patients")
     assert (tmp_path / "external" / "report.html").is_file()
 
 
@@ -168,6 +168,32 @@ def test_evaluations_are_numbered_within_the_run(tmp_path: Path) -> None:
             "finding",
         )
         assert ended.code == 0 and (tmp_path / "run" / "evaluations" / number / "report.html").is_file()
+
+
+def test_nothing_is_written_into_a_model_that_is_given_away(tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(trained().run / "model", tmp_path / "model")
+    before = sorted(p.name for p in tmp_path.rglob("*"))
+    ended = hu("evaluate", tmp_path / "model", trained().source)
+    assert ended.code == 3 and "--out" in ended.said
+    assert sorted(p.name for p in tmp_path.rglob("*")) == before
+
+
+def test_an_evaluation_that_fails_leaves_no_folder(tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(trained().run, tmp_path / "run")
+    ended = hu("evaluate", tmp_path / "run", tmp_path / "nothing")
+    assert ended.code == 3 and not (tmp_path / "run" / "evaluations").exists()
+
+
+def test_two_evaluations_never_share_a_folder(tmp_path: Path) -> None:
+    from hounsfield.steps.run_folder import evaluation_folder
+
+    (tmp_path / "model").mkdir()
+    with evaluation_folder(tmp_path) as one, evaluation_folder(tmp_path) as other:
+        assert one != other and one.is_dir() and other.is_dir()
 
 
 def test_predictions_are_those_of_the_run(tmp_path: Path) -> None:
@@ -257,3 +283,30 @@ def test_the_answer_column_is_that_of_the_label_table() -> None:
             assert r["called"] == ("cancer" if float(r["score cancer"]) > cut else "normal")
     right = np.mean([r["called"] == r["answer"] for r in rows])
     assert right == pytest.approx(trained().said["metrics"]["accuracy"]["value"])
+
+
+@pytest.mark.parametrize("readable, words", [(False, "may not be read"), (True, "choose another --out")])
+def test_a_refusal_of_the_system_says_what_was_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readable: bool, words: str
+) -> None:
+    import os
+
+    from hounsfield.cli import main
+
+    path = tmp_path / f"{NUMBER}.csv"
+    path.touch()
+
+    def fail(**_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(main.hu, "main", fail)
+    monkeypatch.setattr(os, "access", lambda _, mode: readable or mode != os.R_OK)
+    ended = hu("scan")
+    assert ended.code == 3 and words in ended.said and not _secrets(ended.err)
+
+
+def test_a_demo_that_fails_says_what_it_leaves(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    ended = hu("demo", "mammography", "network.name=nonsense", "--patients", "12", "--out", out)
+    assert ended.code == 3 and (out / "study").is_dir() and "can be removed" in ended.err
+    assert ended.said.startswith("hu: ")

@@ -10,6 +10,7 @@ from hounsfield.core.errors import BadInput, GateRefused, HounsfieldError, Missi
 from hounsfield.core.evidence import Finding
 from hounsfield.core.index import Index, Refused, Series
 from hounsfield.core.predictions import Predictions
+from hounsfield.core.redact import listed, looks_like_ids
 from hounsfield.core.registry import Registry, nearest
 from hounsfield.core.volume import Volume
 
@@ -50,6 +51,18 @@ def test_an_encoding_numbers_its_classes() -> None:
     ):
         with pytest.raises(BadInput):
             wrong()
+
+
+def test_an_unknown_label_is_shown_by_its_pattern_only() -> None:
+    with pytest.raises(BadInput, match='"AAA-9999"') as caught:
+        TWO.encode("DOE-4711")
+    assert "DOE" not in str(caught.value) and '"a", "b"' in str(caught.value)
+
+
+def test_values_are_shown_by_name_unless_they_may_be_ids() -> None:
+    assert looks_like_ids(21, 41) and not looks_like_ids(21, 42) and not looks_like_ids(20, 20)
+    assert listed(["a1", "b2", "c"], ids=False, most=2) == '"a1", "b2"'
+    assert listed(["a1", "b2", "c"], ids=True) == '"A9", "A"'
 
 
 def test_predictions_stay_in_step() -> None:

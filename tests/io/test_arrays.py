@@ -156,6 +156,7 @@ def test_two_archives_have_distinct_ids_and_a_zip_may_hold_them(tmp_path: Path) 
         archive.write(tmp_path / "b.npz", "b.npz")
     index = index_of(tmp_path / "z.zip")
     assert len({s.id for s in index.series}) == 10
+    assert {s.id.split("_")[0] for s in index.series} == {"archive-1", "archive-2"}
     with Source(tmp_path / "z.zip") as source:
         last = index.series[-1]
         np.testing.assert_array_equal(read_volume(source, last).data[0, 0], 255 - GREY[4])

@@ -75,7 +75,18 @@ def test_a_zip_within_the_folder_is_read_too(study: Path) -> None:
 def test_ids_are_distinct_and_hide_the_file_name(study: Path) -> None:
     ids = [s.id for s in index_of(study).series]
     assert len(set(ids)) == len(ids)
-    assert all(len(i) == 12 and int(i, 16) >= 0 for i in ids if not i.startswith("train_"))
+    pictures = [i for i in ids if not i.startswith("train_")]
+    assert pictures == [f"image-{n:05d}" for n in range(1, len(pictures) + 1)]
+
+
+def test_ids_do_not_follow_from_file_names(tmp_path: Path) -> None:
+    """A name that someone guesses cannot be tried against an id: only the place in the scan is in it."""
+    for folder, names in (("one", "abc"), ("other", "xyz")):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / f"{name}.pgm").write_bytes(b"P5 3 2 255 " + bytes(range(6)))
+    one, other = ([s.id for s in index_of(tmp_path / f).series] for f in ("one", "other"))
+    assert one == other == ["image-00001", "image-00002", "image-00003"]
 
 
 def test_progress_reaches_the_number_of_files(study: Path) -> None:

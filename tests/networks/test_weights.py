@@ -82,3 +82,12 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_draft(
         save_weights(nn.Linear(2, 1), path)
     assert path.read_bytes() == whole
     assert [p.name for p in tmp_path.iterdir()] == ["member.safetensors"]
+
+
+def test_weights_are_on_the_disk_before_they_take_their_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, flushed = tmp_path / "member.safetensors", []
+    monkeypatch.setattr(weights.os, "fsync", lambda _: flushed.append(path.exists()))
+    save_weights(nn.Linear(2, 1), path)
+    assert flushed == [False, True]

@@ -83,6 +83,6 @@ def test_all_unusable_images_are_counted_and_nothing_is_left(tmp_path: Path) -> 
     for name in ("001.png", "002.png"):
         write_png(source / "benign" / name, np.full((16, 16), 9, np.uint8))
     index = scan(source)
-    with pytest.raises(BadInput, match=r"^2 of 8 images cannot be used; the first: image \w+ is constant"):
+    with pytest.raises(BadInput, match=r"^2 of 8 images cannot be used; the first: image [\w-]+ is constant"):
         decode(index, index.series, tmp_path / "c")
     assert not list((tmp_path / "c").iterdir())

@@ -89,7 +89,7 @@ def test_one_of_several_labels_is_set_against_the_rest(tmp_path: Path) -> None:
 
 
 def test_a_column_a_finding_is_multi_label(tmp_path: Path) -> None:
-    rows = [{"mass": a, "fluid": b} for a, b in (("1", "0"), ("0", "yes"), ("1.0", "1"), ("", "nan"))] * 4
+    rows = [{"mass": a, "fluid": b} for a, b in (("1", "0"), ("0", "yes"), ("1.0", "1"), ("0", "no"))] * 4
     cohort = _gathered(tmp_path, rows, target=("mass", "fluid"))
     assert cohort.encoding == LabelEncoding("multilabel", ("mass", "fluid"), ("mass", "fluid"))
     assert [c.answer.positive for c in cohort.cases[:4]] == [(0,), (1,), (0, 1), ()]  # type: ignore[union-attr]
@@ -177,3 +177,123 @@ def test_a_models_classes_are_used_on_other_data(tmp_path: Path) -> None:
         gather(index, Question(), encoding=LabelEncoding("binary", ("b", "a")), split=False)
     against = gather(index, Question(), encoding=LabelEncoding("binary", ("not a", "a")), split=False)
     assert against.class_counts() == {"not a": 3, "a": 3}
+
+
+@pytest.mark.parametrize(
+    "disease, health",
+    [
+        ("covid", "non-covid"),
+        ("COVID-19", "NonCOVID"),
+        ("CT_COVID", "CT_NonCOVID"),
+        ("cancer", "no cancer"),
+        ("cancer", "nocancer"),
+        ("disease", "no disease"),
+        ("with effusion", "without effusion"),
+        ("affected", "unaffected"),
+        ("benign", "normal"),
+        ("malignant", "Benign"),
+        ("MildDemented", "NonDemented"),
+        ("glioma", "no_tumor"),
+        ("AML", "healthy control"),
+        ("abnormal", "normal"),
+        ("not normal", "normal"),
+        ("Unhealthy", "healthy"),
+        ("non-Hodgkin lymphoma", "normal"),
+        ("nodule", "negative"),
+        ("AD", "CN"),
+    ],
+)
+def test_the_healthy_class_is_negative_and_the_note_names_the_other(
+    tmp_path: Path, disease: str, health: str
+) -> None:
+    for values in ((disease, health), (health, disease)):
+        cohort = _gathered(tmp_path, _ys(*values))
+        assert cohort.encoding.classes == (health, disease)
+        assert f"positive class: {disease} (change it with --positive)" in cohort.notes
+
+
+def test_only_a_binary_task_that_was_left_to_us_names_its_positive_class(tmp_path: Path) -> None:
+    for asked in ({"y": "abc"}, {"y": "ab", "positive": "a"}):
+        cohort = _gathered(tmp_path, _ys(*asked.pop("y")), **asked)
+        assert not any("change it with --positive" in n for n in cohort.notes)
+
+
+def test_images_of_one_study_stay_together_where_the_patient_is_blank() -> None:
+    images = tuple(
+        Series(f"i{n}", (f"{n}.dcm",), "dicom", (1, 8, 8), label="ab"[n // 2 % 2], study=f"1.2.{n // 2}")
+        for n in range(24)
+    )
+    cohort = gather(Index("x", images), Question(folds=2))
+    assert len({c.patient for c in cohort.cases}) == 12 and not cohort.patients_known
+
+
+@pytest.mark.parametrize("unknown", ["nan", "NA", "n/a", "None", "unknown", ""])
+def test_an_unknown_patient_is_nobody_and_not_one_shared_patient(tmp_path: Path, unknown: str) -> None:
+    rows = [{"y": "ab"[n % 2], "patient": unknown if n < 4 else f"p{n}"} for n in range(12)]
+    cohort = _gathered(tmp_path, rows)
+    assert len({c.patient for c in cohort.cases}) == 12
+    assert [c.patient_known for c in cohort.cases] == [False] * 4 + [True] * 8
+
+
+def test_a_patient_column_without_a_table_is_refused() -> None:
+    images = tuple(Series(f"i{n}", (f"{n}.png",), "raster", (1, 8, 8), label="ab"[n % 2]) for n in range(8))
+    with pytest.raises(BadInput, match="--patient who was given without --labels"):
+        gather(Index("x", images), Question(patient="who", folds=2))
+
+
+def test_targets_are_found_whatever_their_case(tmp_path: Path) -> None:
+    rows = [{"Nodule": a, "Mass": b} for a, b in (("1", "0"), ("0", "1"))] * 4
+    encoding = _gathered(tmp_path, rows, target=("nodule", "mass")).encoding
+    assert encoding == LabelEncoding("multilabel", ("Nodule", "Mass"), ("Nodule", "Mass"))
+    small = [{"nodule": r["Nodule"], "mass": r["Mass"]} for r in rows]
+    table = write_csv(tmp_path / "other.csv", [{"file": f"{n}.png", **r} for n, r in enumerate(small)])
+    images = tuple(Series(f"i{n}", (f"{n}.png",), "raster", (1, 8, 8)) for n in range(8))
+    asked = Question(labels=str(table), target=("nodule", "mass"))
+    there = gather(Index("x", images), asked, encoding=encoding, split=False)
+    assert there.class_counts() == {"Nodule": 4, "Mass": 4}
+
+
+@pytest.mark.parametrize("blank", ["", "NaN", "n/a"])
+def test_a_blank_finding_is_no_answer_rather_than_no_finding(tmp_path: Path, blank: str) -> None:
+    rows = [{"a": a, "b": b} for a, b in (("1", "0"), ("0", "1"), ("0", blank))] * 4
+    cohort = _gathered(tmp_path, rows, target=("a", "b"))
+    assert len(cohort.cases) == 8
+    assert "4 image(s) with a blank in a target column were left out" in cohort.notes
+
+
+def test_the_target_and_the_groups_are_no_ids(tmp_path: Path) -> None:
+    rows = [{"Dose": str(n), "age": str(n), "y": str(n % 2), "name": f"{11 - n}"} for n in range(12)]
+    images = tuple(Series(f"i{n}", (f"{n}.png",), "raster", (1, 8, 8)) for n in range(12))
+    table = str(write_csv(tmp_path / "t.csv", rows))
+    question = Question(labels=table, target=("Y",), groups=("Dose",), folds=2, test_fraction=0)
+    cohort = gather(Index("x", images), question)
+    assert [c.answer.positive[0] for c in cohort.cases] == [(11 - n) % 2 for n in range(12)]  # type: ignore[union-attr]
+
+
+def test_a_column_of_ids_is_refused_without_printing_one(tmp_path: Path) -> None:
+    rows = [{"y": f"DOE-{n}"} for n in range(30)]
+    for asked in ({}, {"positive": "Smith"}):
+        with pytest.raises(BadInput, match="AAA-9") as caught:
+            _gathered(tmp_path, rows, **asked)
+        assert "DOE" not in str(caught.value)
+    images = tuple(Series(f"i{n}", (f"{n}.png",), "raster", (1, 8, 8), label=f"DOE-{n}") for n in range(30))
+    with pytest.raises(BadInput, match='"AAA-9" is not among the classes') as caught:
+        gather(Index("x", images), Question(), encoding=LabelEncoding("binary", ("b", "a")), split=False)
+    assert "DOE" not in str(caught.value)
+
+
+def test_other_data_may_lack_the_positive_class_of_a_model() -> None:
+    def there(*labels: str, encoding: LabelEncoding | None = None, **asked: Any) -> Cohort:
+        images = tuple(
+            Series(f"i{n}", (f"{n}.png",), "raster", (1, 8, 8), label=a) for n, a in enumerate(labels)
+        )
+        return gather(Index("x", images), Question(**asked), encoding=encoding, split=False)
+
+    model = LabelEncoding("binary", ("not COVID-19", "COVID-19"))
+    cohort = there("flu", "normal", encoding=model)
+    assert cohort.class_counts() == {"not COVID-19": 2, "COVID-19": 0}
+    assert 'no case has the label "COVID-19" of the model' in cohort.notes
+    with pytest.raises(BadInput, match='did you mean "covid19"'):  # only spelled in another way
+        there("flu", "covid19", encoding=model)
+    with pytest.raises(BadInput, match='no case has the label "COVID-19"'):
+        there("flu", "normal", positive="COVID-19")

@@ -153,3 +153,49 @@ def test_missing_files_and_columns_suggest_the_nearest(tmp_path: Path) -> None:
         read_labels(tmp_path / "lables.csv")
     with pytest.raises(BadInput, match='did you mean "finding"'):
         read_labels(tmp_path / "labels.csv").column("findings")
+
+
+def _pictures(n: int, ending: str = ".png", **more: Any) -> Index:
+    plain = {"patient": "", "study": "", "series": "", "sop": "", **more}
+    return _index(*(_series(k, files=(f"x/{k}{ending}",), **plain) for k in range(1, n + 1)))
+
+
+def test_whole_file_names_win_over_row_numbers_that_happen_to_match() -> None:
+    """A table `index,file,label` whose index 1 … N are also the stems of the images."""
+    rows = [(str(n), f"{9 - n}.png", f"grade {9 - n}") for n in range(1, 9)]
+    table = LabelTable("t.csv", ("index", "file", "grade"), tuple(_row(r) for r in rows))
+    joined, column, _ = join_labels(_pictures(8), table)
+    assert column == "file" and {k: r["grade"] for k, r in joined.items()} == {
+        f"id{n}": f"grade {n}" for n in range(1, 9)
+    }
+    fewer = LabelTable("t.csv", table.columns, table.rows[:6] + tuple(_row((r[0], "", "")) for r in rows[6:]))
+    assert join_labels(_pictures(8), fewer)[1] == "file"
+
+
+def _row(values: tuple[str, str, str]) -> dict[str, str]:
+    return dict(zip(("index", "file", "grade"), values, strict=True))
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_two_columns_that_contradict_each_other_are_not_guessed_between(first: int) -> None:
+    """Numbers without an ending: nothing tells which column names the images."""
+    rows = tuple(_row((str(n - 1 + first), str(9 - n), f"grade {9 - n}")) for n in range(1, 9))
+    table = LabelTable("t.csv", ("index", "file", "grade"), rows)
+    with pytest.raises(BadInput, match=r'(?=.*"index")(?=.*"file").*different rows.*--on'):
+        join_labels(_pictures(8), table)
+    joined, column, _ = join_labels(_pictures(8), table, on="file")
+    assert column == "file" and joined["id3"]["grade"] == "grade 3"
+
+
+def test_two_columns_that_agree_are_both_right() -> None:
+    rows = tuple(_row((str(n), str(n), f"grade {n}")) for n in range(1, 9))
+    assert len(join_labels(_pictures(8), LabelTable("t.csv", ("index", "file", "grade"), rows))[0]) == 8
+
+
+def test_the_target_is_never_taken_for_an_id() -> None:
+    rows = [(f"scan {n}", str(n)) for n in range(1, 9)]
+    with pytest.raises(BadInput, match=r"tried column\(s\) key \("):
+        join_labels(_pictures(8), _table(rows), never=("grade",))
+    with pytest.raises(BadInput, match=r"every column of t\.csv is a target or a group.*--on"):
+        join_labels(_pictures(8), _table(rows), never=("grade", "key"))
+    assert join_labels(_pictures(8), _table(rows), on="grade", never=("grade",))[1] == "grade"

@@ -15,7 +15,7 @@ from hounsfield.core.cohort import DEVELOPMENT, TEST, Cohort
 from hounsfield.core.errors import BadInput, GateRefused
 from hounsfield.core.index import Index, Series
 from hounsfield.steps.gather import Question, gather, resplit
-from hounsfield.steps.split import assign_folds, stratified_bins
+from hounsfield.steps.split import assign_folds, linked_units, stratified_bins
 
 TWO = LabelEncoding("binary", ("a", "b"))
 
@@ -164,3 +164,93 @@ def test_the_digest_tells_splits_answers_and_cases_apart() -> None:
     ]
     assert len({cohort.digest(), *(c.digest() for c in changed)}) == 5
     assert replace(cohort, cases=cohort.cases[::-1]).digest() == cohort.digest()
+
+
+@st.composite
+def linked_cohorts(draw: st.DrawFn) -> tuple[list[Case], LabelEncoding, list[tuple[str, str]], int]:
+    """Patients of very unlike size, of one or two of up to three classes, and random duplicates."""
+    classes, folds = draw(st.integers(2, 3)), draw(st.sampled_from([2, 3, 5]))
+    patients = draw(
+        st.lists(st.tuples(st.integers(0, classes - 1), st.sampled_from([1, 1, 2, 40])), min_size=2)
+    )
+    cases = [
+        Case(f"{p}-{k}", f"p{p}", (), Label(((c + (k == 1)) % classes,)))
+        for p, (c, n) in enumerate(patients)
+        for k in range(n)
+    ]
+    ids = st.sampled_from([c.id for c in cases])
+    links = draw(st.lists(st.tuples(ids, ids), max_size=30))
+    return (
+        cases,
+        LabelEncoding("binary" if classes == 2 else "multiclass", tuple("abc"[:classes])),
+        links,
+        folds,
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(linked_cohorts(), st.integers(0, 3))
+def test_no_fold_is_empty_and_every_class_stands_in_every_fold(
+    drawn: tuple[list[Case], LabelEncoding, list[tuple[str, str]], int], seed: int
+) -> None:
+    """For any duplicates: a split with every class in every fold, or a refusal where there are too few."""
+    cases, encoding, links, folds = drawn
+    groups = Counter(
+        k
+        for unit in linked_units(cases, links)
+        for k in {j for i in unit for j in cases[i].answer.positive}  # type: ignore[union-attr]
+    )
+    try:
+        fold = assign_folds(cases, encoding, folds=folds, seed=seed, links=links)
+    except BadInput as error:
+        enough = all(groups[k] >= folds for k in range(len(encoding.classes)))
+        assert not enough or "some hold several classes" in str(error)
+        assert not (enough and encoding.kind == "binary")  # of two classes there always is a split
+        return
+    assert all(fold[a] == fold[b] for a, b in links)
+    for k in range(len(encoding.classes)):
+        assert {fold[c.id] for c in cases if c.answer and k in c.answer.positive} == set(range(folds))
+
+
+def test_duplicates_that_leave_too_few_groups_are_counted() -> None:
+    cases = [Case(f"c{n}", f"p{n}", (), Label((n % 2,))) for n in range(20)]
+    links = [(f"c{n}", f"c{n + 2}") for n in (0, 2, 4, 6, 8, 10)]
+    with pytest.raises(BadInput, match=r'fewer groups than the 5 folds \("a" 10 patients, 4 groups\)'):
+        assign_folds(cases, TWO, folds=5, seed=0, links=links)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_the_test_part_leaves_is_said_before_the_split(seed: int) -> None:
+    rows = [(f"p{n}", "a") for n in range(40)] + [(f"q{n}", "b") for n in range(5)]
+    with pytest.raises(BadInput, match=r'holding back 20% .* the 5 folds \("b" 5 patients, 4 left\)'):
+        gather(_index(rows), Question(seed=seed))
+    cohort = gather(_index([*rows, ("q5", "b")]), Question(seed=seed))
+    assert cohort.class_counts(cohort.test)["b"] == 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_test_part_leaves_enough_whatever_the_size_of_patients(seed: int) -> None:
+    """Of seven patients with 1 to 30 images each, the test part may be due three by images, not by folds."""
+    rng = np.random.default_rng(seed)
+    rows = [(f"{a}{p}", a) for a in "ab" for p in range(7) for _ in range(rng.choice([1, 1, 30]))]
+    cohort = gather(_index(rows), Question(seed=seed, folds=5, test_fraction=0.4))
+    assert all(cohort.class_counts(cohort.test).values())
+    for f in range(5):
+        assert all(
+            cohort.class_counts(tuple(c for c in cohort.development if cohort.fold[c.id] == f)).values()
+        )
+
+
+def test_gaps_that_cannot_be_filled_are_refused() -> None:
+    """Three groups that each hold two of three classes cannot be halved."""
+    cases = [Case(f"{p}{k}", f"p{p}", (), Label(((p + k) % 3,))) for p in range(3) for k in (0, 1)]
+    with pytest.raises(BadInput, match=r"3 groups .* missing in one of 2 parts"):
+        assign_folds(cases, LabelEncoding("multiclass", ("a", "b", "c")), folds=2, seed=0)
+
+
+def test_a_class_that_may_be_an_id_is_not_printed() -> None:
+    cases = [Case(f"c{n}", f"p{n}", (), Label((n % 30,))) for n in range(32)]
+    ids = LabelEncoding("multilabel", tuple(f"DOE-{n}" for n in range(30)))
+    with pytest.raises(BadInput, match='"AAA-9" 2') as caught:
+        assign_folds(cases, ids, folds=5, seed=0)
+    assert "DOE" not in str(caught.value)

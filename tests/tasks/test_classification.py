@@ -114,3 +114,36 @@ def test_a_score_at_the_threshold_is_called() -> None:
     assert predicted_classes(np.array([[0.2, 0.5, 0.3]]), THREE, ()).tolist() == [1]
     table = predicted_classes(np.array([[0.2, 0.5, 0.9]]), MANY, (0.1, 0.6, 0.9))
     assert table.tolist() == [[1, 0, 1]]
+
+
+def test_a_class_that_training_lacks_weighs_nothing_and_the_others_still_average_to_one() -> None:
+    answers = np.array([0] * 30 + [1] * 10)
+    targets = targets_of(answers, THREE)
+    loss = loss_of(Fit(class_weights=True), THREE, targets)
+    absent = torch.eye(3)[[2]]
+    assert float(loss(torch.zeros(1, 3), absent)) == 0
+    assert float(loss(torch.zeros(40, 3), torch.from_numpy(targets))) == pytest.approx(np.log(3), rel=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-4, 0.3, 1.0])
+def test_weights_of_an_output_average_to_one_however_rare_it_is(share: float) -> None:
+    targets = np.zeros((10_000, 2), np.float32)
+    targets[: round(share * 10_000), 0] = 1
+    targets[::2, 1] = 1
+    loss = loss_of(Fit(class_weights=True), MANY, targets)
+    whole = float(loss(torch.zeros(10_000, 2), torch.from_numpy(targets)))
+    assert whole == pytest.approx(np.log(2), rel=1e-4)
+
+
+def test_a_finding_that_training_lacks_weighs_nothing() -> None:
+    targets = np.array([[0, 1], [0, 0]], np.float32)
+    loss = loss_of(Fit(class_weights=True), MANY, targets)
+    only_first = float(loss(torch.tensor([[-9.0, 0.0]]), torch.tensor([[1.0, 0.0]])))
+    assert only_first == pytest.approx(np.log(2) / 2, rel=1e-5)
+
+
+def test_two_classes_take_the_same_loss_by_either_name() -> None:
+    answers, logits = np.arange(20) % 2, RNG.normal(size=(20, 1))
+    targets = targets_of(answers, TWO)
+    named = [_loss(Fit(loss=n), TWO, logits, targets) for n in ("cross_entropy", "binary_cross_entropy")]
+    assert named[0] == named[1]

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from hounsfield.cli.options import as_json_option, changes_of, say_json
-from hounsfield.cli.progress import progress_for
+from hounsfield.cli.progress import progress_for, stepping
+from hounsfield.cli.train import recorded
 
 __all__ = ["demo"]
 
@@ -39,28 +40,35 @@ def demo(
     from hounsfield.steps.study import Study
 
     chosen = APPLICATIONS[application]()
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise BadInput(f'the output folder "{out.name}" is not empty; choose another --out or remove it')
-    progress = progress_for()
-    progress.begin("phantom", f"{application}, simulated")
-    number = patients or chosen.patients
-    labels = chosen.write_cohort(out / "study", patients=number, seed=seed, progress=progress.advance)
-    progress.end(f"{number} simulated patients written as DICOM, seed {seed}")
-    run = train(
-        Study(
-            source=str(out / "study"),
-            out=out / "run",
-            question=replace(chosen.question, labels=str(labels), seed=seed),
-            changes={**dict(chosen.phantom_changes), **changes_of(changes)},
-            budget_minutes=budget,
-            application=application,
-            title=f"{chosen.title} (phantom)",
-            phantom=True,
-            interventions=chosen.interventions,
-            command=f"hu demo {application} --seed {seed}",
-        ),
-        progress=progress,
-    )
+    progress, number = progress_for(), patients or chosen.patients
+    try:
+        with stepping(progress, "phantom", f"{application}, simulated") as said:
+            labels = chosen.write_cohort(out / "study", patients=number, seed=seed, progress=progress.advance)
+            said.append(f"{number} simulated patients written as DICOM, seed {seed}")
+        run = train(
+            Study(
+                source=str(out / "study"),
+                out=out / "run",
+                question=replace(chosen.question, labels=str(labels), seed=seed),
+                changes={**dict(chosen.phantom_changes), **changes_of(changes)},
+                budget_minutes=budget,
+                application=application,
+                title=f"{chosen.title} (phantom)",
+                phantom=True,
+                interventions=chosen.interventions,
+                command=recorded(
+                    ["demo", application, *changes, "--patients", str(number), "--budget", f"{budget:g}",
+                     "--seed", str(seed)]
+                ),
+            ),
+            progress=progress,
+        )  # fmt: skip
+    except BaseException:
+        if (out / "study").is_dir():
+            click.echo(f'the phantom in "{out.name}" is of a demo that failed; it can be removed', err=True)
+        raise
     if as_json:
         say_json(as_object(run))
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import click
 
 from hounsfield.cli.options import as_json_option, question_of, question_options, say_json
 from hounsfield.cli.progress import progress_for
+from hounsfield.cli.train import recorded
 
 __all__ = ["evaluate"]
 
@@ -16,7 +19,11 @@ __all__ = ["evaluate"]
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("source")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the report [RUN/evaluations/N].")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the report [RUN/evaluations/N]; a must where RUN is a model without its run.",
+)
 @question_options
 @as_json_option
 def evaluate(run: Path, source: str, out: Path | None, as_json: bool, **given: Any) -> None:
@@ -24,19 +31,13 @@ def evaluate(run: Path, source: str, out: Path | None, as_json: bool, **given: A
     file that names its parts only the test part is taken."""
     from hounsfield.cli.summary import as_object, say
     from hounsfield.pipeline import evaluate_model
+    from hounsfield.steps.run_folder import evaluation_folder
     from hounsfield.steps.study import Study
 
-    study = Study(source=source, out=out or _next(run), question=question_of(given))
-    done = evaluate_model(study, run, progress=progress_for())
+    with nullcontext(out) if out else evaluation_folder(run) as folder:
+        study = Study(source=source, out=folder, question=question_of(given), command=recorded(sys.argv[1:]))
+        done = evaluate_model(study, run, progress=progress_for())
     if as_json:
         say_json(as_object(done))
     else:
         say(done)
-
-
-def _next(run: Path) -> Path:
-    """The first free number under RUN/evaluations."""
-    number = 1
-    while (run / "evaluations" / str(number)).exists():
-        number += 1
-    return run / "evaluations" / str(number)

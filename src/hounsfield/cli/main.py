@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import click
 
@@ -79,10 +81,23 @@ def main() -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
             raise
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = "the disk is full" if full else "a folder cannot be written"
-        click.echo(f"hu: {what}; free space or choose another --out, then go on with --resume", err=True)
+        click.echo(f"hu: {_sentence(error)}", err=True)
         sys.exit(3)
+
+
+def _sentence(error: OSError) -> str:
+    """What the system refused, without the name of the file, which may be a patient's."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full; free space or choose another --out, then go on with --resume"
+    if error.errno != errno.EROFS and error.filename is not None and _is_closed(os.fsdecode(error.filename)):
+        return "a file or folder that was named may not be read by this user; allow reading it, or copy it"
+    return "a folder may not be written by this user; choose another --out, then go on with --resume"
+
+
+def _is_closed(path: str) -> bool:
+    """True if what stands there, or the folder around it, may not be read."""
+    place = Path(path)
+    return not os.access(place.parent, os.X_OK) or (place.exists() and not os.access(place, os.R_OK))
 
 
 if __name__ == "__main__":

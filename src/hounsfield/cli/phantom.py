@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hounsfield.cli.options import as_json_option, say_json
-from hounsfield.cli.progress import progress_for
+from hounsfield.cli.progress import progress_for, stepping
 
 __all__ = ["phantom"]
 
@@ -24,11 +24,11 @@ def phantom(application: str, out: Path, patients: int | None, seed: int, as_jso
 
     chosen = APPLICATIONS[application]()
     progress = progress_for()
-    progress.begin("phantom", f"{application}, simulated")
-    labels = chosen.write_cohort(
-        out, patients=patients or chosen.patients, seed=seed, progress=progress.advance
-    )
-    progress.end(f"{patients or chosen.patients} simulated patients, seed {seed}")
+    with stepping(progress, "phantom", f"{application}, simulated") as said:
+        labels = chosen.write_cohort(
+            out, patients=patients or chosen.patients, seed=seed, progress=progress.advance
+        )
+        said.append(f"{patients or chosen.patients} simulated patients, seed {seed}")
     if as_json:
         say_json({"labels": str(labels), "patients": patients or chosen.patients, "phantom": True})
     else:

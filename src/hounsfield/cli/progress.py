@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
 from typing import Any
 
 import click
 
-__all__ = ["Bars", "Lines", "progress_for"]
+__all__ = ["Bars", "Lines", "progress_for", "stepping"]
 
 QUIET_SECONDS = 2.0
 LINE_EVERY_SECONDS = 5.0
+SILENT_SECONDS = 15.0
 
 
 def progress_for(*, quiet: bool = False) -> Bars | Lines:
@@ -19,16 +23,37 @@ def progress_for(*, quiet: bool = False) -> Bars | Lines:
     return Bars() if sys.stderr.isatty() and not quiet else Lines(quiet=quiet)
 
 
+@contextmanager
+def stepping(progress: Bars | Lines, step: str, detail: str = "") -> Iterator[list[str]]:
+    """One step from its begin to its end, also where it fails; the yielded list becomes the closing line."""
+    said: list[str] = []
+    progress.begin(step, detail)
+    try:
+        yield said
+    except BaseException:
+        progress.end("stopped")
+        raise
+    progress.end("; ".join(said))
+
+
 class Lines:
-    """A line when a step ends, and while it runs a line every few seconds, or one an epoch."""
+    """A line when a step ends; while it runs one every few seconds, or one an epoch.
+
+    A step that says nothing of its own for a while is told to be running, from a thread beside it.
+    """
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
         self.step, self.began, self.spoke = "", 0.0, 0.0
+        self._ended = Event()
 
     def begin(self, step: str, detail: str = "") -> None:
+        self._ended.set()
         self.step, self.began = step, time.monotonic()
         self.spoke = self.began - LINE_EVERY_SECONDS + QUIET_SECONDS
+        self._ended = Event()
+        if not self.quiet:
+            Thread(target=self._watch, args=(step, self._ended), daemon=True).start()
         del detail
 
     def advance(self, done: int, total: int, note: str = "") -> None:
@@ -40,8 +65,18 @@ class Lines:
         self._say(f"{done}/{total} {note}  {_duration(left)} left".replace("  ", " "))
 
     def end(self, summary: str = "") -> None:
+        self._ended.set()
         took = time.monotonic() - self.began
         self._say(f"{summary} [{took:.1f} s]".strip())
+
+    def _watch(self, step: str, ended: Event) -> None:
+        """Say that a step runs after every silence, first a short one; ends with the step."""
+        silence = QUIET_SECONDS
+        heard = self.spoke
+        while not ended.wait(silence):
+            if self.spoke == heard and self.step == step:
+                self._say(f"… running [{_duration(time.monotonic() - self.began)}]")
+            heard, silence = self.spoke, SILENT_SECONDS
 
     def _say(self, text: str) -> None:
         click.echo(f"{self.step:<9} {text}", err=True)
@@ -60,6 +95,7 @@ class Bars:
     def begin(self, step: str, detail: str = "") -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+        self._stop()  # of a step that was left without an end
         self.step, self.began = step, time.monotonic()
         self.bar = Progress(
             TextColumn("[bold]{task.description:<9}"),
@@ -76,14 +112,21 @@ class Bars:
         self.bar.start()
 
     def advance(self, done: int, total: int, note: str = "") -> None:
-        self.bar.update(self.task, completed=done, total=total, note=note)
+        if self.bar is not None:
+            self.bar.update(self.task, completed=done, total=total, note=note)
 
     def end(self, summary: str = "") -> None:
         from rich.markup import escape
 
-        self.bar.stop()
+        self._stop()
         took = time.monotonic() - self.began
         self.console.print(f"[bold]{self.step:<9}[/] {escape(summary)} [dim]{took:.1f} s[/]")
+
+    def _stop(self) -> None:
+        """Give the terminal its cursor back."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
 
 
 def _duration(seconds: float) -> str:

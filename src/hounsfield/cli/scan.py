@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from hounsfield.cli.options import as_json_option, say_json
-from hounsfield.cli.progress import progress_for
+from hounsfield.cli.progress import progress_for, stepping
 
 __all__ = ["scan"]
 
@@ -23,9 +23,9 @@ def scan(source: str, out: Path | None, as_json: bool) -> None:
     from hounsfield.steps.scan import scan as scan_step
 
     progress = progress_for()
-    progress.begin("scan")
-    index = scan_step(source, progress=progress.advance)
-    progress.end(index.summary())
+    with stepping(progress, "scan") as said:
+        index = scan_step(source, progress=progress.advance)
+        said.append(index.summary())
     if out is not None:
         import pyarrow.parquet as parquet
 

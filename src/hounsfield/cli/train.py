@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import click
 from hounsfield.cli.options import as_json_option, changes_of, question_of, question_options, say_json
 from hounsfield.cli.progress import progress_for
 
-__all__ = ["train"]
+__all__ = ["recorded", "train"]
 
 
 @click.command()
@@ -45,9 +46,8 @@ __all__ = ["train"]
 @click.option(
     "--seed",
     type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Seed of split, weights and augmentation.",
+    default=None,
+    help="Seed of split, weights and augmentation [the plan's, or 0].",
 )
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run in --out.")
 @click.option("--keep-cache", is_flag=True, help="Leave decoded pixels in the run's folder.")
@@ -62,8 +62,8 @@ def train(source: str, changes: tuple[str, ...], out: Path, as_json: bool, **giv
 
     wanted = changes_of(changes)
     plan = read_plan(given["plan"]) if given["plan"] else None
-    if plan is not None and given["seed"]:
-        wanted.setdefault("seed", given["seed"])
+    if (seed := given.pop("seed")) is not None:
+        wanted.setdefault("seed", seed)
     study = Study(
         source=source,
         out=out,
@@ -73,10 +73,23 @@ def train(source: str, changes: tuple[str, ...], out: Path, as_json: bool, **giv
         budget_minutes=given["budget"],
         resume=given["resume"],
         keep_cache=given["keep_cache"],
-        command="hu " + shlex.join(Path(a).name if "/" in a else a for a in sys.argv[1:]),
+        command=recorded(sys.argv[1:]),
     )
     run = run_train(study, progress=progress_for())
     if as_json:
         say_json(as_object(run))
     else:
         say(run)
+
+
+def recorded(words: Sequence[str]) -> str:
+    """A command as it is kept in evidence and report: files by their names, without this machine's folders.
+
+    >>> recorded(["train", "/home/alice/study", "network.weights=/home/alice/x.safetensors"])
+    'hu train study network.weights=x.safetensors'
+    """
+    plain = []
+    for word in words:
+        key, equals, value = word.rpartition("=")
+        plain.append(key + equals + (Path(value).name if "/" in value else value))
+    return "hu " + shlex.join(plain)

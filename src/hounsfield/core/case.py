@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from hounsfield.core.errors import BadInput
 from hounsfield.core.index import Series
+from hounsfield.core.redact import listed, pattern
 
 __all__ = ["Case", "Label", "LabelEncoding"]
 
@@ -65,14 +66,15 @@ class LabelEncoding:
     def encode(self, name: str) -> Label:
         """Turn a label as written (several joined by "|") into class numbers.
 
-        Raises BadInput where a name is not among the classes.
+        Raises BadInput where a name is not among the classes; the error shows its pattern only, since a
+        single label cannot be told from an id.
         """
         names = [n for n in name.split("|") if n] if self.kind == "multilabel" else [name]
         unknown = [n for n in names if n not in self.classes]
         if unknown:
             raise BadInput(
-                f'label "{unknown[0]}" is not among the classes {list(self.classes)}; '
-                "correct the label or leave the row out"
+                f"a label of the form {pattern(unknown[0])} (A a letter, 9 a digit) is not among the classes "
+                f"{listed(self.classes, ids=False)}; correct the label or leave the row out"
             )
         return Label(tuple(self.classes.index(n) for n in names))
 

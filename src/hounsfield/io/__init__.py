@@ -2,7 +2,7 @@
 
 from hounsfield.io.catalogue import index_of, read_volume
 from hounsfield.io.files import require_writable_folder, whole_file, write_bytes, write_json, write_text
-from hounsfield.io.reader import READERS, Progress, Reader, series_id
+from hounsfield.io.reader import READERS, Progress, Reader
 from hounsfield.io.source import Source
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "index_of",
     "read_volume",
     "require_writable_folder",
-    "series_id",
     "whole_file",
     "write_bytes",
     "write_json",

@@ -23,7 +23,7 @@ from hounsfield.core.errors import BadInput
 from hounsfield.core.index import Refused, Series
 from hounsfield.core.registry import nearest
 from hounsfield.core.volume import Volume
-from hounsfield.io.reader import READERS, Progress, series_id
+from hounsfield.io.reader import READERS, Progress
 from hounsfield.io.source import Source
 from hounsfield.io.stored_values import require_finite
 
@@ -66,7 +66,7 @@ class ArrayReader:
         series: list[Series] = []
         refused: list[Refused] = []
         for n, member in enumerate(members, start=1):
-            prefix = f"{series_id(member)}_" if len(members) > 1 else ""
+            prefix = f"{member}_" if len(members) > 1 else ""
             try:
                 series += _rows_of(source, member, prefix)
             except BadInput as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import hounsfield.io.arrays
@@ -22,7 +24,8 @@ def index_of(path: Path | str, *, progress: Progress | None = None) -> Index:
     """Scan a folder, a file or a zip: every file becomes (part of) a Series or is refused with a reason.
 
     `progress` is told how many files are done and how many there are. Raises BadInput where the
-    source does not exist, is empty or holds no image.
+    source does not exist, is empty or holds no image. Ids are numbers in the order of the scan, because
+    even the hash of a file name would tell whoever guesses the name whose image it is.
     """
     with Source(path) as source:
         members = source.members
@@ -43,7 +46,7 @@ def index_of(path: Path | str, *, progress: Progress | None = None) -> Index:
             done += len(names)
     if not series:
         raise BadInput(_nothing_found(Path(path), refused))
-    return Index(source=str(Path(path).absolute()), series=tuple(series), refused=tuple(refused))
+    return Index(source=str(Path(path).absolute()), series=_numbered(series), refused=tuple(refused))
 
 
 def read_volume(source: Source, series: Series) -> Volume:
@@ -70,6 +73,21 @@ def read_volume(source: Source, series: Series) -> Volume:
     return volume
 
 
+def _numbered(series: Sequence[Series]) -> tuple[Series, ...]:
+    """The images under ids without identity: image-00001, or part and row of an array (train_17)."""
+    archives = list(dict.fromkeys(s.files[0] for s in series if s.position >= 0))
+    named: list[Series] = []
+    files = 0
+    for s in series:
+        if s.position >= 0:
+            prefix = f"archive-{archives.index(s.files[0]) + 1}_" if len(archives) > 1 else ""
+            named.append(replace(s, id=f"{prefix}{s.part or 'row'}_{s.position}"))
+        else:
+            files += 1
+            named.append(replace(s, id=f"image-{files:05d}"))
+    return tuple(named)
+
+
 def _claimed(source: Source, members: tuple[str, ...], refused: list[Refused]) -> dict[str, list[str]]:
     """Members by the first reader that claims them; the others are refused."""
     claimed: dict[str, list[str]] = defaultdict(list)
@@ -92,7 +110,8 @@ def _claimed(source: Source, members: tuple[str, ...], refused: list[Refused]) -
 def _ending(member: str) -> str:
     ending = PurePosixPath(member.rsplit(INSIDE, 1)[-1]).suffix.casefold()
     # A name like "scan.mrn99881" has no ending that may be printed.
-    return (ending if ending[1:].isalpha() and len(ending) <= 8 else "another ending") or "no ending"
+    plain = not ending or (ending[1:].isalpha() and len(ending) <= 8)
+    return (ending or "no ending") if plain else "another ending"
 
 
 def _nothing_found(path: Path, refused: list[Refused]) -> str:

@@ -17,7 +17,7 @@ from hounsfield.core.errors import BadInput
 from hounsfield.core.index import Refused, Series
 from hounsfield.core.volume import Volume
 from hounsfield.io.folders import places
-from hounsfield.io.reader import READERS, Progress, series_id
+from hounsfield.io.reader import READERS, Progress
 from hounsfield.io.source import Source
 from hounsfield.io.stored_values import require_finite, rescaled
 
@@ -99,7 +99,7 @@ def _faults() -> tuple[type[Exception], ...]:
 def _series(member: str, layout: _Layout, label: str, part: str) -> Series:
     i, j, k = (round(float(np.linalg.norm(layout.affine[:3, n])), 6) for n in range(3))
     return Series(
-        id=series_id(member),
+        id=member,
         files=(member,),
         reader="nifti",
         shape=layout.shape,

@@ -17,7 +17,7 @@ from hounsfield.core.errors import BadInput
 from hounsfield.core.index import Refused, Series
 from hounsfield.core.volume import Volume
 from hounsfield.io.folders import places
-from hounsfield.io.reader import READERS, Progress, series_id
+from hounsfield.io.reader import READERS, Progress
 from hounsfield.io.source import Source
 from hounsfield.io.stored_values import require_finite
 
@@ -89,7 +89,7 @@ class RasterReader:
             progress(n, len(members))
         place = places([member for member, *_ in found])
         series = [
-            Series(series_id(m), (m,), "raster", shape, channels, bits, label=place[m][0], part=place[m][1])
+            Series(m, (m,), "raster", shape, channels, bits, label=place[m][0], part=place[m][1])
             for m, shape, channels, bits in found
         ]
         return series, refused

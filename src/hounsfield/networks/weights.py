@@ -32,9 +32,23 @@ def save_weights(module: nn.Module, path: str | Path) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         save_file(tensors, draft, metadata={"format": "pt"})
+        _flush(draft)
         draft.replace(path)
+        _flush(path.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Have the system write a file or folder to the disk; some systems cannot open a folder for it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:

@@ -194,7 +194,7 @@ def _network(facts: Fingerprint) -> _Choice:
 def _fit(facts: Fingerprint, encoding: LabelEncoding, *, fast_bfloat16: bool) -> _Choice:
     loss = "cross_entropy" if encoding.kind == "multiclass" else "binary_cross_entropy"
     seen = facts.n * 0.8
-    epochs = int(min(150, max(8, round(100 * (500 / seen) ** (2 / 3)))))
+    epochs = int(min(200, max(8, round(150 * (500 / seen) ** (2 / 3)))))
     rare = facts.imbalance >= 5
     batch = 64 if facts.n >= 400 and facts.is_flat else 32 if facts.n >= 100 else 16
     why = {
@@ -222,7 +222,7 @@ def _validation(facts: Fingerprint) -> _Choice:
     mirrored, rare = facts.modality in MIRROR, facts.imbalance >= 5
     why = {
         "folds": "every development case validates once, so that the threshold rests on all of them",
-        "members": "two networks a fold; their mean is steadier than any",
+        "members": "one network a fold and one more, for they train in pairs; their mean is steadier",
         "test_time": "the mirrored image is scored too"
         if mirrored
         else "left and right differ: not mirrored",
@@ -233,7 +233,7 @@ def _validation(facts: Fingerprint) -> _Choice:
         "calibrate_on": "augmented views stand in for other scanners and positions",
     }
     section = Validation(
-        folds=5, members=10, test_time="flip" if mirrored else "none",
+        folds=5, members=6, test_time="flip" if mirrored else "none",
         threshold_rule="youden" if rare else "half", calibrate_on="augmented",
     )  # fmt: skip
     return _Choice(section, why)

@@ -247,8 +247,8 @@ def _untested(predictions: Predictions, subgroups: Sequence[Finding]) -> list[st
         said.append("Data of another hospital, scanner or period: no external set was evaluated.")
     if predictions.kind == "cross-validation":
         said.append(
-            "A held-back test set: these are the numbers of cross-validation. Each case was scored by members "
-            "that did not learn from it, with a calibration and a threshold fitted without it."
+            "A held-back test set: these are the numbers of cross-validation. Each case was scored by "
+            "members that did not learn from it, with a calibration and a threshold fitted without it."
         )
     if not predictions.patients_known:
         said.append("Separation by patient: the images do not name their patients.")

@@ -13,8 +13,9 @@ from hounsfield.core.case import Case, LabelEncoding
 from hounsfield.core.cohort import DEVELOPMENT, TEST, Cohort
 from hounsfield.core.errors import BadInput, GateRefused
 from hounsfield.core.index import Index, Series
+from hounsfield.steps.encode_labels import encoding_of, known_labels, label_texts, restrict
 from hounsfield.steps.labels import LabelTable, join_labels, read_labels
-from hounsfield.steps.split import assign_folds, class_counts, linked_units, require_enough, stratified_bins
+from hounsfield.steps.split import assign_folds, hold_back
 
 __all__ = ["Question", "gather", "resplit"]
 
@@ -28,10 +29,7 @@ GROUP_COLUMNS = {
     "laterality": ("laterality", "side", "eye"),
     "density": ("density", "breast_density"),
 }
-MOST_CLASSES = 60
-MISSING = ("", "nan", "na", "n/a")
-YES = ("1", "1.0", "yes", "true", "y", "positive", "present", "x")
-NO = ("0", "0.0", "no", "false", "n", "negative", "absent", *MISSING)
+UNKNOWN = ("", "nan", "na", "n/a", "none", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +71,25 @@ def gather(
     """
     if encoding and encoding.kind == "binary" and encoding.classes[0] == f"not {encoding.positive}":
         question = replace(question, positive=encoding.positive)
-    rows, table, joined = _rows(index, question)
-    texts = _label_texts(index, question, rows, table)
-    notes = [joined] if joined else []
-    kept = [s for s in index.series if texts.get(s.id)]
-    if not kept:
-        raise BadInput(
-            "no image has a label; give --labels CSV and --target COLUMN, or put images into class folders"
-        )
-    if missing := len(index.series) - len(kept):
-        notes.append(f"{missing} image(s) without a label were left out")
-    texts, kept = _restrict(texts, kept, question, notes)
-    encoding = encoding or _encoding(texts, question)
+    table = _table(question)
+    if table:
+        question = replace(question, target=tuple(dict.fromkeys(table.column(t) for t in question.target)))
     groups = _group_columns(question, table)
     column = _patient_column(question, table)
+    rows, notes = _rows(index, question, table, tuple(groups.values()))
+    texts = _label_texts(index, question, rows, table, notes)
+    texts = restrict(
+        texts, classes=question.classes, positive=question.positive, encoding=encoding, notes=notes
+    )
+    if encoding is None:
+        encoding = encoding_of(texts, question.target, classes=question.classes, positive=question.positive)
+        if encoding.kind == "binary" and not question.positive:
+            notes.append(f"positive class: {encoding.positive} (change it with --positive)")
+    texts = known_labels(texts, encoding)
+    kept = [s for s in index.series if s.id in texts]
     cases = tuple(_case(s, encoding, texts[s.id], rows.get(s.id, {}), groups, column, question) for s in kept)
-    if not split:
-        return Cohort(cases, encoding, {c.id: TEST for c in cases}, {}, tuple(notes))
-    return _split(Cohort(cases, encoding, {c.id: TEST for c in cases}, {}, tuple(notes)), question, ())
+    whole = Cohort(cases, encoding, {c.id: TEST for c in cases}, {}, tuple(notes))
+    return _split(whole, question, ()) if split else whole
 
 
 def resplit(cohort: Cohort, question: Question, links: Sequence[tuple[str, str]]) -> Cohort:
@@ -98,102 +97,50 @@ def resplit(cohort: Cohort, question: Question, links: Sequence[tuple[str, str]]
     return _split(cohort, question, links)
 
 
-def _rows(index: Index, question: Question) -> tuple[dict[str, Mapping[str, str]], LabelTable | None, str]:
+def _table(question: Question) -> LabelTable | None:
     if not question.labels:
-        if question.target:
-            raise BadInput(f"--target {question.target[0]} was given without --labels; give the CSV too")
-        return {}, None, ""
+        for option, name in (("--target", next(iter(question.target), "")), ("--patient", question.patient)):
+            if name:
+                raise BadInput(f"{option} {name} was given without --labels; give the CSV too")
+        return None
     table = read_labels(Path(question.labels))
     if not question.target:
         raise BadInput(
             f"{table.name} was given without --target; name the label column, one of: "
             + ", ".join(table.columns)
         )
-    for name in (*question.target, *question.groups):
-        table.column(name)
-    rows, column, key = join_labels(index, table, on=question.on)
-    return rows, table, f'labels joined on column "{column}" to the {key} of {len(rows)} image(s)'
+    return table
+
+
+def _rows(
+    index: Index, question: Question, table: LabelTable | None, groups: Sequence[str]
+) -> tuple[dict[str, Mapping[str, str]], list[str]]:
+    """The row of each image, and a note on how they were joined."""
+    if table is None:
+        return {}, []
+    rows, column, key = join_labels(index, table, on=question.on, never=(*question.target, *groups))
+    return rows, [f'labels joined on column "{column}" to the {key} of {len(rows)} image(s)']
 
 
 def _label_texts(
-    index: Index, question: Question, rows: Mapping[str, Mapping[str, str]], table: LabelTable | None
+    index: Index,
+    question: Question,
+    rows: Mapping[str, Mapping[str, str]],
+    table: LabelTable | None,
+    notes: list[str],
 ) -> dict[str, str]:
-    if table is None:
-        return {s.id: s.label for s in index.series}
-    columns = [table.column(t) for t in question.target]
-    if len(columns) == 1:
-        texts = {k: row.get(columns[0], "").replace(";", "|") for k, row in rows.items()}
-        return {k: text for k, text in texts.items() if text.casefold() not in MISSING}
-    for c in columns:
-        if any(row.get(c, "").casefold() not in (*YES, *NO) for row in rows.values()):
-            raise BadInput(
-                f'column "{c}" of {table.name} holds more than yes and no; several --target columns are read '
-                "as one finding each; expected 1 and 0, or name one column"
-            )
-    return {
-        k: "|".join(c for c in columns if row.get(c, "").casefold() in YES) or "none"
-        for k, row in rows.items()
-    }
-
-
-def _restrict(
-    texts: dict[str, str], kept: list[Series], question: Question, notes: list[str]
-) -> tuple[dict[str, str], list[Series]]:
-    known = sorted({part for text in texts.values() for part in (text, *text.split("|")) if part})
-    for name in (*question.classes, *((question.positive,) if question.positive else ())):
-        if name not in known:
-            from hounsfield.core.registry import nearest
-
-            raise BadInput(f'no case has the label "{name}"; {nearest(name, known)}')
-    if question.classes:
-        before = len(kept)
-        kept = [s for s in kept if texts[s.id] in question.classes]
-        notes.append(f"{before - len(kept)} image(s) of classes that were not asked for were left out")
-    if question.positive:
-        rest = f"not {question.positive}"
-        texts = {
-            k: question.positive if question.positive in (v, *v.split("|")) else rest
-            for k, v in texts.items()
-        }
-        notes.append(f'binary question: "{question.positive}" against all other labels')
-    return texts, kept
-
-
-def _encoding(texts: Mapping[str, str], question: Question) -> LabelEncoding:
-    target = question.target or ("label",)
-    values = {v for v in texts.values() if v}
-    if len(question.target) > 1 or any("|" in v for v in values):
-        names = question.target if len(question.target) > 1 else ()
-        parts = names or tuple(sorted({p for v in values for p in v.split("|") if p}))
-        return LabelEncoding("multilabel", tuple(p for p in parts if p != "none"), target)
-    ordered = _ordered(values)
-    if question.positive:
-        ordered = [v for v in ordered if v != question.positive] + [question.positive]
-    elif question.classes:
-        ordered = [c for c in question.classes if c in values]
-    if len(ordered) < 2:
+    """The label of each image that has one, from the table or else from the folders and files."""
+    if table:
+        texts = label_texts(rows, question.target, table.name, notes)
+    else:
+        texts = {s.id: s.label for s in index.series if s.label}
+    if not texts:
         raise BadInput(
-            f"all cases have one class only ({ordered}); expected at least two; check the target column"
+            "no image has a label; give --labels CSV and --target COLUMN, or put images into class folders"
         )
-    if len(ordered) > MOST_CLASSES:
-        raise BadInput(
-            f"the target has {len(ordered)} different values; expected classes (at most {MOST_CLASSES}); "
-            "choose a column of categories, or band the numbers first"
-        )
-    return LabelEncoding("binary" if len(ordered) == 2 else "multiclass", tuple(ordered), target)
-
-
-NEGATIVE_NAMES = (
-    "normal", "benign", "negative", "control", "healthy", "no", "no finding", "none", "false", "absent", "cn",
-)  # fmt: skip
-
-
-def _ordered(values: set[str]) -> list[str]:
-    """Numbers by size, names by alphabet, with names of health first so that disease is positive."""
-    try:
-        return sorted(values, key=float)
-    except ValueError:
-        return sorted(values, key=lambda v: (v.casefold() not in NEGATIVE_NAMES, v.casefold()))
+    if missing := len(index.series) - len(texts):
+        notes.append(f"{missing} image(s) without a label were left out")
+    return texts
 
 
 def _group_columns(question: Question, table: LabelTable | None) -> dict[str, str]:
@@ -226,22 +173,27 @@ def _case(
     patient_column: str,
     question: Question,
 ) -> Case:
-    patient = row.get(patient_column, "") or series.patient
+    patient = _known(row.get(patient_column, "")) or _known(series.patient)
+    study = f"study {series.study}" if series.study else ""
     named = {name: row.get(column, "") for name, column in groups.items()}
     age = _number(named.pop("age", "")) if "age" in named else None
     named["age band"] = _band(age if age is not None else series.age_years)
     for name in ("sex", "site", "scanner", "view", "laterality", "modality"):
         named[name] = named.get(name) or str(getattr(series, name))
-    text = "" if text == "none" and encoding.kind == "multilabel" else text
     return Case(
         id=series.id,
-        patient=patient or f"image {series.id}",
+        patient=patient or study or f"image {series.id}",
         images=(series,),
         answer=encoding.encode(text),
         groups=named,
         patient_known=bool(patient) or question.one_image_per_patient,
         given_part=series.part,
     )
+
+
+def _known(patient: str) -> str:
+    """The patient, or nothing where the id says only that nobody knows."""
+    return "" if patient.casefold() in UNKNOWN else patient
 
 
 def _number(text: str) -> float | None:
@@ -270,8 +222,15 @@ def _split(cohort: Cohort, question: Question, links: Sequence[tuple[str, str]])
         if not given["test"]:
             notes.append("the data names its own split and no test part: evaluated by cross-validation")
     elif question.test_fraction > 0:
-        require_enough(cases, encoding, folds=question.folds)
-        part = _held_back(cases, encoding, question, links)
+        held = hold_back(
+            cases,
+            encoding,
+            share=question.test_fraction,
+            folds=question.folds,
+            seed=question.seed,
+            links=links,
+        )
+        part = {c.id: TEST if c.id in held else DEVELOPMENT for c in cases}
         notes.append(f"{question.test_fraction:.0%} of the patients were held back as the test part")
     else:
         part = {c.id: DEVELOPMENT for c in cases}
@@ -281,19 +240,6 @@ def _split(cohort: Cohort, question: Question, links: Sequence[tuple[str, str]])
         raise BadInput("every case stands in the given test part; expected a train part too, or --resplit")
     fold = assign_folds(development, encoding, folds=question.folds, seed=question.seed, links=links)
     return replace(cohort, part=part, fold=fold, notes=tuple(dict.fromkeys(notes)))
-
-
-def _held_back(
-    cases: Sequence[Case], encoding: LabelEncoding, question: Question, links: Sequence[tuple[str, str]]
-) -> dict[str, str]:
-    units = linked_units(cases, links)
-    counts = class_counts(cases, units, len(encoding.classes))
-    share = (1 - question.test_fraction, question.test_fraction)
-    bins = stratified_bins(counts, share, np.random.default_rng([question.seed, 0x7E57]))
-    part: dict[str, str] = {}
-    for unit, b in zip(units, bins, strict=True):
-        part.update({cases[k].id: TEST if b else DEVELOPMENT for k in unit})
-    return part
 
 
 def _require_disjoint(cases: Sequence[Case], part: Mapping[str, str]) -> None:

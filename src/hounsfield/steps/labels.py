@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from hounsfield.core.errors import BadInput
 from hounsfield.core.index import Index, Series
+from hounsfield.core.redact import pattern
 from hounsfield.core.registry import nearest
 
 __all__ = ["LabelTable", "join_labels", "read_labels"]
@@ -68,54 +69,94 @@ def read_labels(path: Path | str) -> LabelTable:
     return LabelTable(path.name, columns, rows)
 
 
+@dataclass(frozen=True, slots=True)
+class _Join:
+    """What one column says if it is read as one key: the row of each image that exactly one row matches.
+
+    `whole` counts the images matched by a name with its ending or by a path, `doubled` those that rows
+    which differ match.
+    """
+
+    column: str
+    key: str
+    rows: Mapping[str, Mapping[str, str]]
+    whole: int
+    doubled: int
+
+    @property
+    def sure(self) -> bool:
+        """True for whole names and UIDs, which do not match by chance as the numbers 1, 2, 3 do."""
+        return self.key in ("sop", "series", "study") or 2 * self.whole > len(self.rows)
+
+    def contradicts(self, other: _Join) -> bool:
+        """True where both match about as many images and do not say the same of them."""
+        if self.column == other.column or 2 * len(self.rows) <= len(other.rows):
+            return False
+        if len(self.rows) == len(other.rows):
+            return self.rows != other.rows
+        return any(other.rows[k] != row for k, row in self.rows.items() if k in other.rows)
+
+
 def join_labels(
-    index: Index, table: LabelTable, *, on: str = ""
+    index: Index, table: LabelTable, *, on: str = "", never: Sequence[str] = ()
 ) -> tuple[dict[str, Mapping[str, str]], str, str]:
     """Match rows to images: a mapping from series id to its row, the column and the key that joined.
 
-    `on` names the column; without it, the column and key that match the most images are taken. An
-    image that two different rows match is not joined. Raises BadInput where nothing matches, showing
-    the shape of both sides, and where images match several rows only.
+    `on` names the column; without it, the column and key that match the most images are taken, whole
+    names and UIDs before bare numbers and stems, and none of the columns `never` (the target, the groups).
+    An image that two different rows match is not joined. Raises BadInput where nothing matches, showing
+    the shape of both sides, where images match several rows only, and where two columns match but
+    assign different rows.
     """
-    columns = (table.column(on),) if on else table.columns
-    best: tuple[int, str, str, dict[str, Mapping[str, str]]] = (0, "", "", {})
-    unsure: tuple[int, str, str] = (0, "", "")
-    for key in KEYS:
-        lookup = _lookup(index.series, key)
-        if not lookup:
-            continue
-        for column in columns:
-            joined, doubled = _match(lookup, table, column, key)
-            if len(joined) > best[0]:
-                best = (len(joined), column, key, joined)
-            if len(joined) + doubled > unsure[0]:
-                unsure = (len(joined) + doubled, column, key)
-    if unsure[0] > 2 * best[0]:
+    left = tuple(c for c in table.columns if c not in never)
+    columns = (table.column(on),) if on else left
+    if not columns:
         raise BadInput(
-            f'column "{unsure[1]}" of {table.name} matches the {unsure[2]} of {unsure[0]} image(s), but '
-            f"{unsure[0] - best[0]} of them match rows that differ; expected one row an image; name a column "
+            f"every column of {table.name} is a target or a group; expected a column of ids too; "
+            "add one, or name it with --on"
+        )
+    lookups = {key: lookup for key in KEYS if (lookup := _lookup(index.series, key))}
+    joins = [_match(lookup, table, c, key) for key, lookup in lookups.items() for c in columns]
+    most = max((len(j.rows) for j in joins), default=0)
+    unsure = max(joins, key=lambda j: len(j.rows) + j.doubled)
+    reach = len(unsure.rows) + unsure.doubled
+    if reach > 2 * most:
+        raise BadInput(
+            f'column "{unsure.column}" of {table.name} matches the {unsure.key} of {reach} image(s), but '
+            f"{reach - most} of them match rows that differ; expected one row an image; name a column "
             "that tells the images apart with --on, or keep one row of each"
         )
-    if not best[0]:
+    if not most:
         raise BadInput(_nothing_matches(index, table, columns))
-    return best[3], best[1], best[2]
+    pool = [j for j in joins if j.sure and 2 * len(j.rows) >= most] or joins
+    best = max(pool, key=lambda j: len(j.rows))  # on a tie the first: the more specific key
+    rival = next((j for j in pool if j.contradicts(best)), None)
+    if rival:
+        raise BadInput(
+            f'column "{best.column}" and column "{rival.column}" of {table.name} both match the images '
+            f"({len(best.rows)} and {len(rival.rows)}), but assign different rows to them; expected one "
+            f'column of ids; say which with --on "{best.column}" or --on "{rival.column}"'
+        )
+    return dict(best.rows), best.column, best.key
 
 
-def _match(
-    lookup: Mapping[str, list[str]], table: LabelTable, column: str, key: str
-) -> tuple[dict[str, Mapping[str, str]], int]:
-    """The row of each image that exactly one row matches, and how many images match rows that differ."""
+def _match(lookup: Mapping[str, list[str]], table: LabelTable, column: str, key: str) -> _Join:
     joined: dict[str, Mapping[str, str]] = {}
     doubled: set[str] = set()
+    whole: set[str] = set()
     for row in table.rows:
         value = row.get(column, "")
-        for form in _forms(value) if key == "file" else (value,):
-            for series_id in lookup.get(form, ()):
-                if joined.setdefault(series_id, row) != row:
-                    doubled.add(series_id)
-            if form in lookup:
-                break
-    return {k: row for k, row in joined.items() if k not in doubled}, len(doubled)
+        forms = _forms(value) if key == "file" else (value,)
+        form = next((f for f in forms if f in lookup), None)
+        if form is None:
+            continue
+        for series_id in lookup[form]:
+            if joined.setdefault(series_id, row) != row:
+                doubled.add(series_id)
+            if key == "file" and form != forms[-1]:
+                whole.add(series_id)
+    rows = {k: row for k, row in joined.items() if k not in doubled}
+    return _Join(column, key, rows, len(whole - doubled), len(doubled))
 
 
 def _lookup(series: Sequence[Series], key: str) -> dict[str, list[str]]:
@@ -123,7 +164,8 @@ def _lookup(series: Sequence[Series], key: str) -> dict[str, list[str]]:
     for s in series:
         if key == "file":
             values = {form for f in s.files for form in _forms(f)}
-            values.add(s.id)
+            if s.position >= 0:  # a row of an array has no file of its own
+                values.add(s.id)
         else:
             values = {getattr(s, key)} - {""}
         for value in values:
@@ -158,19 +200,13 @@ def _forms(path: str) -> tuple[str, ...]:
 def _nothing_matches(index: Index, table: LabelTable, columns: Sequence[str]) -> str:
     have = [key for key in KEYS if any(getattr(s, key, "") or key == "file" for s in index.series)]
     example_row = table.rows[0].get(columns[0], "")
-    shapes = ", ".join(f"{key} like {_shape(_example(index.series[0], key))}" for key in have)
+    shapes = ", ".join(f"{key} like {pattern(_example(index.series[0], key))}" for key in have)
     return (
         f"no row of {table.name} matches an image: tried column(s) {', '.join(columns)} (for example "
-        f"{_shape(example_row)}) against {shapes} (patterns: A a letter, 9 a digit, so that no identity is "
-        "printed); name the right column with --on, or correct the ids"
+        f"{pattern(example_row)}) against {shapes} (patterns: A a letter, 9 a digit, so that no identity is "
+        f"printed); name the right column of {', '.join(table.columns)} with --on, or correct the ids"
     )
 
 
 def _example(series: Series, key: str) -> str:
     return PurePosixPath(series.files[0]).name if key == "file" else str(getattr(series, key))
-
-
-def _shape(value: str) -> str:
-    """The pattern of an id, so that an error shows its form without the identity: 'AB-0123' is 'AA-9999'."""
-    pattern = "".join("9" if c.isdigit() else "A" if c.isalpha() else c for c in value[:40])
-    return f'"{pattern}"'

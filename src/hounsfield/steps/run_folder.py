@@ -4,6 +4,7 @@ plan.json predictions.csv evidence.json report.html     may be shown
 model/                                                  may be given away: no patient is in it
 private/                                                file names and patient keys: stays with the data
 work/ cache/                                            checkpoints and pixels, until the run is whole
+.hounsfield-run                                         says that the folder is ours; locked while in use
 """
 
 from __future__ import annotations
@@ -11,22 +12,32 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from hounsfield.core.case import Case, LabelEncoding
-from hounsfield.core.cohort import Cohort
+from hounsfield.core.cohort import DEVELOPMENT, Cohort
 from hounsfield.core.errors import BadInput
 from hounsfield.core.index import Index
 from hounsfield.core.model import Calibration, Model, OperatingPoint
 from hounsfield.core.plan import Plan
-from hounsfield.io.files import require_writable_folder, write_text
+from hounsfield.io.files import require_writable_folder, whole_file, write_text
 from hounsfield.steps.duplicates import Fingerprints
 
-__all__ = ["RunFolder"]
+__all__ = ["MARKER", "RunFolder", "evaluation_folder"]
+
+MARKER = ".hounsfield-run"
+"""An empty file that says a folder is ours; it is locked while a process works there."""
+
+RESULTS = {"predictions.csv", "evidence.json", "report.html"}
+OWN_FOLDERS = ("cache", "work", "private", "model")
+OWN_FILES = ("plan.json", "state.json", *sorted(RESULTS))
 
 
 class RunFolder:
@@ -40,46 +51,81 @@ class RunFolder:
 
     @contextmanager
     def opened(self, *, resume: bool) -> Iterator[None]:
-        """Use the folder; where it fails before a first epoch was learned, nothing of it is left."""
-        existed, before = self.path.exists(), self._held()
-        begun = "state.json" in before
-        if resume and not begun and not self._is_beginning(before):
-            raise BadInput(
-                f'"{self.path.name}" holds no interrupted run; name its --out, or leave --resume out'
-            )
-        if resume and "report.html" in before and "work" not in before:
-            raise BadInput(f'the run in "{self.path.name}" is finished; nothing is left to resume')
-        if not resume and before and not self._is_beginning(before):
-            hint = "choose another --out or remove it"
-            if begun and "report.html" not in before:
-                hint = "go on with --resume"
-            raise BadInput(f'the output folder "{self.path.name}" is not empty; {hint}')
+        """Use the folder, alone; where it fails before a first epoch was learned, nothing of ours is left.
+
+        A folder is taken over only if it is new, empty or bears our marker: what else lies in it is the
+        user's and is never removed.
+        """
+        absent = [p for p in (self.path, *self.path.parents) if not p.exists()]
+        held = self._held()
+        begun = False
+        if MARKER not in held:
+            self._refuse(held, resume)
         try:
-            require_writable_folder(self.path)
-            yield
+            with self._locked():
+                if MARKER in held:
+                    held = self._held()
+                    self._refuse(held, resume)
+                begun = "state.json" in held
+                try:
+                    require_writable_folder(self.path)
+                    yield
+                except BaseException:
+                    if not begun and not any(self.work.glob("member-*/*.safetensors")):
+                        self._empty()
+                    raise
         except BaseException:
-            if not begun and not any(self.work.glob("member-*/*.safetensors")):
-                self._empty(whole=not existed)
+            for made in absent:
+                with suppress(OSError):
+                    made.rmdir()  # only where it is empty
             raise
 
     def _held(self) -> set[str]:
         return {p.name for p in self.path.iterdir()} if self.path.is_dir() else set()
 
-    def _is_beginning(self, held: set[str]) -> bool:
-        """True if a run was killed here before it had a state: only its plan and decoded pixels lie here."""
-        inside = {p.name for p in self.cache.iterdir()} if self.cache.is_dir() else set()
-        rest = {n for n in held - {"cache", "plan.json"} if not n.startswith(".writable")}
-        known = {n for n in inside if n.lstrip(".").startswith(("pixels.", "prepared.", "levels."))}
-        return bool(held) and not rest and inside == known
+    def _refuse(self, held: set[str], resume: bool) -> None:
+        """BadInput where this folder may not be used in this way."""
+        name = self.path.name
+        begun = MARKER in held and "state.json" in held
+        beginning = MARKER in held and not held & RESULTS and not begun
+        if resume and "report.html" in held and "work" not in held:
+            raise BadInput(f'the run in "{name}" is finished; nothing is left to resume')
+        if resume and not begun and not beginning:
+            raise BadInput(f'"{name}" holds no interrupted run; name its --out, or leave --resume out')
+        if not resume and held and not beginning:
+            hint = "choose another --out or remove it"
+            if begun and "report.html" not in held:
+                hint = "go on with --resume"
+            raise BadInput(f'the output folder "{name}" is not empty; {hint}')
 
-    def _empty(self, *, whole: bool) -> None:
-        for entry in self.path.iterdir() if self.path.is_dir() else ():
-            if entry.is_dir():
-                shutil.rmtree(entry, ignore_errors=True)
-            else:
-                entry.unlink(missing_ok=True)
-        if whole and self.path.is_dir():
-            self.path.rmdir()
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the marker of this folder; the system lets go of it however this process ends."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            marker = os.open(self.path / MARKER, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError:
+            require_writable_folder(self.path)  # says in a sentence what is wrong
+            raise
+        try:
+            if not _lock(marker):
+                raise BadInput(
+                    f'another hu is at work in "{self.path.name}"; expected a folder that no run uses; wait '
+                    "until it ends, or choose another --out"
+                )
+            yield
+        finally:
+            os.close(marker)
+
+    def _empty(self) -> None:
+        """Remove what a run writes, by name, and nothing else; the marker last."""
+        for name in (*OWN_FOLDERS, *OWN_FILES, MARKER):
+            entry = self.path / name
+            with suppress(OSError):
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry, ignore_errors=True)
+                else:
+                    entry.unlink(missing_ok=True)
 
     def require_same(self, plan: str, data: str) -> None:
         """Remember which plan and data this run is of; refuse to resume on another."""
@@ -120,16 +166,19 @@ class RunFolder:
         point: OperatingPoint,
         calibration: Calibration,
         data_digest: str,
+        *,
+        phantom: bool = False,
     ) -> Model:
-        """The model directory with the members' weights in it."""
+        """The model directory with the members' weights; its plan names a weight file without its path."""
         home = self.path / "model"
         home.mkdir(exist_ok=True)
+        for rest in home.glob(".*"):  # of a run that was killed while it copied
+            rest.unlink()
         names = []
         for number, source in enumerate(weights):
             name = f"member-{number}.safetensors"
-            partial = home / f".{name}.part"
-            shutil.copyfile(source, partial)
-            partial.replace(home / name)
+            with whole_file(home / name) as unfinished:
+                shutil.copyfile(source, unfinished)
             names.append(name)
         card = {
             "task": plan.task,
@@ -137,6 +186,10 @@ class RunFolder:
             "target": ", ".join(encoding.target),
             "network": f"{plan.network.name}, input {'×'.join(map(str, plan.input.size))}",
         }
+        if phantom:
+            card["phantom"] = "yes"
+        start = re.split(r"[/\\]", plan.network.weights)[-1]
+        plan = plan.model_copy(update={"network": plan.network.model_copy(update={"weights": start})})
         return Model(home, plan, encoding, tuple(names), point, calibration, data_digest, card)
 
     def keep_private(self, index: Index, cohort: Cohort, marks: Fingerprints) -> None:
@@ -162,15 +215,68 @@ class RunFolder:
         write_text(self.private / "cases.csv", stream.getvalue())
 
     def kept_marks(self) -> tuple[Fingerprints, set[str]] | None:
-        """Fingerprints and patients of the training data, if the private folder is there."""
-        path = self.private / "fingerprints.npz"
-        if not path.is_file():
+        """Fingerprints and patients of the development part, if the private folder is there.
+
+        An image without a patient bears a key of its own, which says nothing about another set.
+        """
+        path, table = self.private / "fingerprints.npz", self.private / "cases.csv"
+        if not path.is_file() or not table.is_file():
             return None
-        with (self.private / "cases.csv").open(newline="") as stream:
-            patients = {row["patient"] for row in csv.DictReader(stream)}
-        return Fingerprints.load(path), patients
+        with table.open(newline="") as stream:
+            rows = [row for row in csv.DictReader(stream) if row["part"] == DEVELOPMENT]
+        patients = {row["patient"] for row in rows if row["patient"] != f"image {row['case']}"}
+        return _chosen(Fingerprints.load(path), {row["case"] for row in rows}), patients
 
     def drop_cache(self) -> None:
         """Remove pixels and checkpoints of a finished run."""
         shutil.rmtree(self.cache, ignore_errors=True)
         shutil.rmtree(self.work, ignore_errors=True)
+
+
+@contextmanager
+def evaluation_folder(run: Path) -> Iterator[Path]:
+    """A new folder RUN/evaluations/N, made by this call alone; it goes again if nothing is written into it.
+
+    Raises BadInput where `run` is a model by itself: patient ids must not come to lie in a folder that is
+    given away.
+    """
+    if not (run / "model").is_dir():
+        raise BadInput(
+            f'"{run.name}" is not the folder of a whole run (it holds no model folder), so no report is '
+            "written into it; expected the --out of hu train; name a folder for the report with --out"
+        )
+    home, number = run / "evaluations", 1
+    require_writable_folder(home)
+    while True:
+        try:
+            (home / str(number)).mkdir()
+            break
+        except FileExistsError:
+            number += 1
+    try:
+        yield home / str(number)
+    finally:
+        for folder in (home / str(number), home):
+            with suppress(OSError):
+                folder.rmdir()  # only where it is empty
+
+
+def _chosen(marks: Fingerprints, ids: set[str]) -> Fingerprints:
+    rows = [row for row, key in enumerate(marks.ids) if key in ids]
+    names, digests = (tuple(column[row] for row in rows) for column in (marks.ids, marks.digests))
+    return Fingerprints(names, digests, marks.coarse[rows], marks.fine[rows])
+
+
+def _lock(descriptor: int) -> bool:
+    """Take an open file for this process alone; False where another process has it or has removed it."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return os.fstat(descriptor).st_nlink > 0

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hounsfield.core.case import Case, LabelEncoding
 from hounsfield.core.errors import BadInput
+from hounsfield.core.redact import listed, looks_like_ids
 
-__all__ = ["assign_folds", "linked_units", "stratified_bins"]
+__all__ = ["assign_folds", "fill_gaps", "hold_back", "linked_units", "require_enough", "stratified_bins"]
+
+MOST_MOVES = 2_000
 
 
 def linked_units(cases: Sequence[Case], links: Sequence[tuple[str, str]] = ()) -> list[list[int]]:
@@ -91,35 +94,148 @@ def assign_folds(
     seed: int,
     links: Sequence[tuple[str, str]] = (),
 ) -> dict[str, int]:
-    """The fold of each case; BadInput where a class has fewer patients than there are folds."""
-    require_enough(cases, encoding, folds=folds)
+    """The fold of each case: no fold is empty, and every class stands in every fold.
+
+    Raises BadInput where a class has fewer patients, or fewer groups of linked patients, than there are
+    folds, and where patients with several classes leave no such split.
+    """
+    require_enough(cases, encoding, folds=folds, links=links)
     units = linked_units(cases, links)
     counts = class_counts(cases, units, len(encoding.classes))
-    bins = stratified_bins(counts, (1.0,) * folds, np.random.default_rng([seed, folds, 0xF01D]))
-    fold: dict[str, int] = {}
-    for unit, b in zip(units, bins, strict=True):
-        fold.update({cases[k].id: int(b) for k in unit})
-    return fold
+    rng = np.random.default_rng([seed, folds, 0xF01D])
+    bins = stratified_bins(counts, (1.0,) * folds, rng)
+    bins = fill_gaps(bins, counts, np.ones((folds, counts.shape[1]), np.int64), rng)
+    return {cases[k].id: int(b) for unit, b in zip(units, bins, strict=True) for k in unit}
 
 
-def require_enough(cases: Sequence[Case], encoding: LabelEncoding, *, folds: int) -> None:
-    """Refuse a class that cannot be in every fold, and a cohort with one class only."""
-    patients: Mapping[int, set[str]] = {k: set() for k in range(len(encoding.classes))}
-    for case in cases:
-        for k in case.answer.positive if case.answer else ():
-            patients[k].add(case.patient)
-    present = [k for k, who in patients.items() if who]
+def hold_back(
+    cases: Sequence[Case],
+    encoding: LabelEncoding,
+    *,
+    share: float,
+    folds: int,
+    seed: int,
+    links: Sequence[tuple[str, str]] = (),
+) -> set[str]:
+    """The ids of the cases of a test part: about `share` of each class, at least one patient of each.
+
+    Raises BadInput where what is left of a class would not fill the folds.
+    """
+    require_enough(cases, encoding, folds=folds, links=links, share=share)
+    units = linked_units(cases, links)
+    counts = class_counts(cases, units, len(encoding.classes))
+    rng = np.random.default_rng([seed, 0x7E57])
+    bins = stratified_bins(counts, (1 - share, share), rng)
+    least = np.repeat([[folds], [1]], counts.shape[1], 1)
+    bins = fill_gaps(bins, counts, least, rng)
+    return {cases[k].id for unit, b in zip(units, bins, strict=True) if b for k in unit}
+
+
+def fill_gaps(
+    bins: NDArray[np.int64], counts: NDArray[np.float64], least: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Move units (U,) between bins until each bin holds `least` (bins, C) units of each class.
+
+    Each step moves the unit that closes most gaps and opens fewest, out of the fullest bin. Raises
+    BadInput where the gaps stay.
+
+    >>> counts, least = np.eye(2)[[0, 0, 1, 1]], np.ones((2, 2), int)
+    >>> fill_gaps(np.array([0, 0, 0, 1]), counts, least, np.random.default_rng(0)).tolist()[2:]
+    [0, 1]
+    """
+    bins = bins.copy()
+    holds = counts.astype(np.bool_)
+    have = np.zeros(least.shape, np.int64)
+    np.add.at(have, bins, holds)
+    for _ in range(MOST_MOVES):
+        gaps = np.argwhere(have < least)
+        if not len(gaps):
+            return bins
+        to, lacking = gaps[rng.integers(len(gaps))]
+        units = np.flatnonzero(holds[:, lacking] & (bins != to))
+        if not len(units):
+            break
+        opened = (holds[units] & (have[bins[units]] <= least[bins[units]])).sum(1)
+        closed = (holds[units] & (have[to] < least[to])).sum(1)
+        fullness = have[bins[units], -1] - counts[units, -1]
+        gain: NDArray[np.float64] = np.asarray(closed - opened + 1e-9 * fullness, np.float64)
+        unit = int(rng.choice(units[np.flatnonzero(gain == gain.max())]))
+        have[bins[unit]] -= holds[unit]
+        have[to] += holds[unit]
+        bins[unit] = to
+    short = len(set(np.argwhere(have < least)[:, 1].tolist()) - {least.shape[1] - 1})
+    raise BadInput(
+        f"no split was found: of {len(bins)} groups of patients that must stay together, some hold several "
+        f"classes, and {short} class(es) would be missing in one of {len(least)} parts; use fewer folds "
+        "(validation.folds=2 is the least), or leave rare classes out with --classes"
+    )
+
+
+def require_enough(
+    cases: Sequence[Case],
+    encoding: LabelEncoding,
+    *,
+    folds: int,
+    links: Sequence[tuple[str, str]] = (),
+    share: float = 0.0,
+) -> None:
+    """Refuse a class that cannot be in every fold, and a cohort with one class only.
+
+    What counts is the groups that stay together: patients, joined where `links` name duplicates. A
+    `share` is held back first as a test part, of which each class needs a patient too.
+    """
+    patients = _units_of_classes(cases, linked_units(cases), encoding)
+    groups = _units_of_classes(cases, linked_units(cases, links), encoding) if links else patients
+    present = np.flatnonzero(patients)
     if encoding.kind != "multilabel" and len(present) < 2:
-        only = encoding.classes[present[0]] if present else "none"
+        only = encoding.classes[present[0]] if len(present) else "none"
         raise BadInput(
             f'all cases have one class only ("{only}"); expected at least two; check the target column'
         )
-    scarce = {encoding.classes[k]: len(who) for k, who in patients.items() if len(who) < folds}
-    if scarce:
-        listed = ", ".join(f'"{name}" {n}' for name, n in list(scarce.items())[:8])
-        keep = ",".join(encoding.classes[k] for k, who in patients.items() if len(who) >= folds)
-        raise BadInput(
-            f"a class has fewer patients than the {folds} folds ({listed}); leave such classes out with "
-            f'--classes "{keep}", set one class against the rest with --positive CLASS, '
-            "or use fewer folds (validation.folds=2 is the least)"
+    scarce = np.flatnonzero(groups - bool(share) < folds)
+    if not len(scarce):
+        return
+    ids = looks_like_ids(len(present), len(cases))
+    names = [listed([encoding.classes[k]], ids=ids) for k in scarce[:8]]
+    kept = ",".join(c for k, c in enumerate(encoding.classes) if k not in scarce)
+    mend = (
+        f"leave such classes out with --classes {listed([kept], ids=ids) if kept else 'A,B'}, set one class "
+        "against the rest with --positive CLASS, or use fewer folds (validation.folds=2 is the least)"
+    )
+    raise BadInput(f"{_too_few(names, patients[scarce], groups[scarce], folds, share)}; {mend}")
+
+
+def _units_of_classes(
+    cases: Sequence[Case], units: Sequence[Sequence[int]], encoding: LabelEncoding
+) -> NDArray[np.int64]:
+    """How many of the units hold each class."""
+    counts = class_counts(cases, units, len(encoding.classes))[:, :-1]
+    return np.asarray(np.count_nonzero(counts, axis=0), np.int64)
+
+
+def _too_few(
+    names: Sequence[str],
+    patients: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    folds: int,
+    share: float,
+) -> str:
+    """In words why classes do not fill the folds: too few patients, joined duplicates, or the test part."""
+    if (patients < folds).any():
+        least = ", ".join(f"{name} {n}" for name, n in zip(names, patients, strict=False) if n < folds)
+        return f"a class has fewer patients than the {folds} folds ({least})"
+    if (groups < folds).any():
+        joined = ", ".join(
+            f"{name} {n} patients, {g} groups"
+            for name, n, g in zip(names, patients, groups, strict=False)
+            if g < folds
         )
+        return (
+            "duplicate images join patients into groups that must stay together, and a class has fewer "
+            f"groups than the {folds} folds ({joined})"
+        )
+    left = ", ".join(f"{name} {n} patients, {n - 1} left" for name, n in zip(names, groups, strict=False))
+    return (
+        f"holding back {share:.0%} of the patients as a test part leaves a class fewer patients than the "
+        f"{folds} folds ({left})"
+    )

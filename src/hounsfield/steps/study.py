@@ -44,10 +44,14 @@ class Study:
 
     @property
     def asked(self) -> Question:
-        """The question, split into as many folds as the plan and its changes say."""
-        folding = {k: v for k, v in self.changes.items() if k == "validation.folds"}
-        plan = (self.plan or Plan()).changed(folding)
-        return replace(self.question, folds=plan.validation.folds)
+        """The question, with the folds and the seed of the plan and its changes.
+
+        So a plan.json splits again as it did in its run, unless the question names a seed of its own.
+        """
+        deciding = {k: v for k, v in self.changes.items() if k in ("validation.folds", "seed")}
+        plan = (self.plan or Plan()).changed(deciding)
+        seed = plan.seed if "seed" in deciding else self.question.seed or plan.seed
+        return replace(self.question, folds=plan.validation.folds, seed=seed)
 
 
 @dataclass(frozen=True)

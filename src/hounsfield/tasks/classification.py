@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +46,11 @@ def loss_of(
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """The loss of (logits, targets), both (N, outputs), with class weights from the training targets.
 
-    Weights are inverse to the frequency of a class and average to 1 over the training cases.
-    Raises BadInput where the plan's loss does not fit the kind of labels.
+    Several exclusive classes take the cross-entropy of the softmax. A binary or multi-label task takes
+    the binary cross-entropy of the sigmoid of each output, whichever of the two names `fit.loss` bears:
+    for two classes they are the same loss. Class weights are inverse to the frequency of a class and
+    average to 1 over the training cases; a class that no training case has weighs 0.
+    Raises BadInput for "binary_cross_entropy" with several exclusive classes.
     """
     import torch
     from torch.nn import functional
@@ -59,9 +62,12 @@ def loss_of(
                 f'fit.loss "{plan.loss}" does not fit {len(encoding.classes)} exclusive classes; '
                 'expected "cross_entropy"'
             )
-        share = np.maximum(targets.mean(0), 1e-6)
-        weights = 1 / (share * len(share)) if plan.class_weights else np.ones_like(share)
-        class_weights = torch.tensor(weights, dtype=torch.float32)
+        weights = (
+            _inverse(targets.mean(0, dtype=np.float64)[None])
+            if plan.class_weights
+            else np.ones((1, targets.shape[1]))
+        )
+        class_weights = torch.tensor(weights[0], dtype=torch.float32)
 
         def many(logits: Tensor, wanted: Tensor) -> Tensor:
             wanted = wanted * (1 - smooth) + smooth / wanted.shape[1]
@@ -69,9 +75,10 @@ def loss_of(
             return -(wanted * log_p * class_weights.to(logits.device)).sum(1).mean()
 
         return many
-    share = targets.mean(0).clip(1e-3, 1 - 1e-3)
-    positive = torch.tensor(0.5 / share if plan.class_weights else np.ones_like(share)).float()
-    negative = torch.tensor(0.5 / (1 - share) if plan.class_weights else np.ones_like(share)).float()
+    share = targets.mean(0, dtype=np.float64)
+    both = np.stack([share, 1 - share], 1)  # (outputs, 2): an output's cases with and without it
+    weights = _inverse(both) if plan.class_weights else np.ones_like(both)
+    positive, negative = torch.tensor(weights, dtype=torch.float32).T
 
     def two(logits: Tensor, wanted: Tensor) -> Tensor:
         weight = wanted * positive.to(logits.device) + (1 - wanted) * negative.to(logits.device)
@@ -79,6 +86,15 @@ def loss_of(
         return functional.binary_cross_entropy_with_logits(logits.float(), soft, weight=weight)
 
     return two
+
+
+def _inverse(share: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Weights (N, C) inverse to shares (N, C): mean 1 over the cases, 0 for a class without cases."""
+    shares = share.astype(np.float64)
+    present = shares > 0
+    weights = np.zeros_like(shares)
+    np.divide(1.0, shares * present.sum(1, keepdims=True), out=weights, where=present)
+    return weights
 
 
 def probabilities(
@@ -103,6 +119,7 @@ def predicted_classes(
 ) -> NDArray[np.int64]:
     """The class called: (N,) for binary and multiclass, (N, C) of 0 and 1 for multi-label."""
     if encoding.kind == "multiclass":
-        return scores.argmax(1).astype(np.int64)
-    called = (scores >= np.asarray(thresholds)[None, : scores.shape[1]]).astype(np.int64)
-    return called[:, 0] if encoding.kind == "binary" else called
+        return np.asarray(scores.argmax(1), np.int64)
+    called: NDArray[np.int64] = np.zeros_like(scores, np.int64)
+    called[scores >= np.asarray(thresholds)[None, : scores.shape[1]]] = 1
+    return called.reshape(-1) if encoding.kind == "binary" else called

@@ -17,7 +17,6 @@ from hounsfield.io.dicom.elements import (
 )
 from hounsfield.io.dicom.geometry import Plane, plane_of
 from hounsfield.io.dicom.objects import FLAT_MODALITIES, fault_of_kind
-from hounsfield.io.reader import series_id
 from hounsfield.io.source import Source
 
 __all__ = ["Header", "header_of", "read_header", "truncated"]
@@ -47,7 +46,7 @@ class Header:
 
 def read_header(source: Source, member: str) -> Header:
     """Read one header without its pixels; a file that cannot be used has a `fault`, nothing raises."""
-    nothing = Series(series_id(member), (member,), "dicom", (0, 0, 0))
+    nothing = Series(member, (member,), "dicom", (0, 0, 0))
     try:
         size = source.size(member)
         with source.open(member) as file:
@@ -102,7 +101,7 @@ def _image(found: Elements, member: str) -> Series:
     manufacturer, model = found.text("Manufacturer"), found.text("ManufacturerModelName")
     patient, issuer = found.text("PatientID"), found.text("IssuerOfPatientID")
     return Series(
-        id=series_id(member),
+        id=member,
         files=(member,),
         reader="dicom",
         shape=(frames, found.whole("Rows", 0), found.whole("Columns", 0)),

@@ -13,7 +13,6 @@ from itertools import pairwise
 from hounsfield.core.index import Refused, Series
 from hounsfield.io.dicom.geometry import Plane, Stacked, stacked
 from hounsfield.io.dicom.headers import Header
-from hounsfield.io.reader import series_id
 
 __all__ = ["images_of", "multi_frame_order"]
 
@@ -128,7 +127,7 @@ def _volume(part: list[Header], order: Stacked) -> Series:
     first = ordered[0].image
     return replace(
         first,
-        id=series_id(first.files[0]),
+        id=first.files[0],
         files=tuple(h.image.files[0] for h in ordered),
         shape=(len(ordered), *first.shape[1:]),
         spacing_mm=_spacing(ordered[0], order),
