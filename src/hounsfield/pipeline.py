@@ -173,6 +173,7 @@ def _only_phantoms(looked: Looked) -> bool:
 def _plan(study: Study, looked: Looked, folder: RunFolder, clock: Clock) -> Plan:
     from hounsfield.steps.design import design, within_budget
     from hounsfield.steps.fingerprint import fingerprint
+    from hounsfield.steps.fit import members_beside
     from hounsfield.steps.member import fast_bfloat16, pick_device
     from hounsfield.steps.speed import seconds_per_image
 
@@ -196,26 +197,12 @@ def _plan(study: Study, looked: Looked, folder: RunFolder, clock: Clock) -> Plan
         plan = plan.model_copy(update={"application": study.application or plan.application})
         if study.plan is None:
             cost = seconds_per_image(plan, looked.cohort.encoding)
-            if "validation.members" in study.changes and "fit.epochs" not in study.changes:
-                plan = _shortened(plan, cost, n=facts.n)
-            elif "fit.epochs" not in study.changes:
-                plan = within_budget(plan, cost, n=facts.n, cores=_cores())
+            plan = within_budget(plan, cost, n=facts.n, beside=members_beside(plan), fixed=study.changes)
         said.append(
             f"{plan.network.name} at {'×'.join(map(str, plan.input.size))}, {plan.fit.epochs} epochs, "
             f"{plan.validation.members} member(s)"
         )
     return plan
-
-
-def _shortened(plan: Plan, cost: float, *, n: int) -> Plan:
-    """Within its budget by fewer epochs alone, where the user has fixed the number of members."""
-    from hounsfield.steps.design import within_budget
-
-    members = plan.validation.members
-    rounds = -(-members // min(_cores(), members))
-    single = plan.model_copy(update={"validation": plan.validation.model_copy(update={"members": 1})})
-    cut = within_budget(single, cost, n=n * rounds, cores=1)
-    return cut.model_copy(update={"validation": plan.validation})
 
 
 def _prepared(looked: Looked, plan: Plan, folder: RunFolder, clock: Clock) -> Prepared:
@@ -314,11 +301,19 @@ def _interventions(study: Study, model: Model, looked: Looked, clock: Clock) -> 
     return found
 
 
-def _not_intervened(study: Study, looked: Looked) -> tuple[str, ...]:
-    if not study.interventions or looked.cohort.test:
+def _unproved(study: Study, model: Model, looked: Looked) -> tuple[str, ...]:
+    """What a run without a test part cannot show."""
+    if looked.cohort.test:
         return ()
-    names = ", ".join(i.name.replace("_", " ") for i in study.interventions)
-    return (f"Interventions ({names}): they need a test part, which no member of the model has seen.",)
+    said = []
+    if study.interventions:
+        names = ", ".join(i.name.replace("_", " ") for i in study.interventions)
+        said.append(f"Interventions ({names}): they need a test part, which no member of the model has seen.")
+    if model.plan.fit.choose == "best" or model.plan.fit.patience:
+        said.append(
+            "The choice of the epoch: it was made on the very cases that are reported, which flatters them."
+        )
+    return tuple(said)
 
 
 def _evidence(
@@ -342,7 +337,7 @@ def _evidence(
             tables=tables_of(looked.index, looked.cohort, model.plan),
             history=fitted.histories if fitted else (),
             context=context_of(model, looked.cohort, clock.seconds, study.command),
-            untested=_not_intervened(study, looked),
+            untested=_unproved(study, model, looked),
             phantom=study.phantom,
             seed=model.plan.seed,
         )

@@ -114,7 +114,7 @@ def test_images_too_small_to_learn_from_are_refused() -> None:
 )
 def test_a_budget_only_ever_shortens(cost: float, minutes: float, n: int, cores: int) -> None:
     plan = design(facts(n=n), BINARY, budget_minutes=minutes)
-    cut = within_budget(plan, cost, n=n, cores=cores)
+    cut = within_budget(plan, cost, n=n, beside=cores)
     assert 3 <= cut.fit.epochs <= plan.fit.epochs
     assert min(cores, plan.validation.members) <= cut.validation.members <= plan.validation.members
     rounds = math.ceil(cut.validation.members / min(cores, cut.validation.members))
@@ -126,9 +126,24 @@ def test_a_budget_only_ever_shortens(cost: float, minutes: float, n: int, cores:
 
 def test_a_plan_within_its_budget_is_left_alone() -> None:
     plan = design(facts(), BINARY, budget_minutes=1000)
-    cut = within_budget(plan, 1e-4, n=500, cores=2)
+    cut = within_budget(plan, 1e-4, n=500, beside=2)
     assert (cut.fit, cut.validation) == (plan.fit, plan.validation)
     assert "measured" in cut.reasons["budget_minutes"]
+
+
+def test_what_the_user_fixed_stays_whatever_it_costs() -> None:
+    plan = design(facts(), BINARY, budget_minutes=0.01)
+    cut = within_budget(plan, 1.0, n=500, beside=2, fixed={"validation.members"})
+    assert (cut.validation.members, cut.fit.epochs) == (plan.validation.members, 3)
+    cut = within_budget(plan, 1.0, n=500, beside=2, fixed={"fit.epochs"})
+    assert (cut.validation.members, cut.fit.epochs) == (2, plan.fit.epochs)
+
+
+def test_on_a_gpu_members_train_one_after_another() -> None:
+    plan = design(facts(), BINARY, budget_minutes=1)
+    alone = within_budget(plan, 1e-3, n=500, beside=1)
+    together = within_budget(plan, 1e-3, n=500, beside=6)
+    assert alone.validation.members * alone.fit.epochs < together.validation.members * together.fit.epochs
 
 
 def test_the_articles_plans_say_what_the_article_says() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -239,26 +240,30 @@ def _validation(facts: Fingerprint) -> _Choice:
     return _Choice(section, why)
 
 
-def within_budget(plan: Plan, seconds_per_image: float, *, n: int, cores: int) -> Plan:
+def within_budget(
+    plan: Plan, seconds_per_image: float, *, n: int, beside: int, fixed: Collection[str] = ()
+) -> Plan:
     """Shorten the plan where its training would outlast the budget on this machine.
 
-    `seconds_per_image` is one training step on one core, measured; `n` the development cases. Epochs are cut
-    to no less than half, then members to no less than there are cores, then epochs to no less than three.
+    `seconds_per_image` is one training step, measured; `n` the development cases; `beside` the members that
+    train at once. Epochs are cut to no less than half, then members to no less than train at once, then
+    epochs to no less than three. Keys in `fixed` were set by the user and stay.
     """
     seen = n * (1 - 1 / plan.validation.folds)
     epochs, members = plan.fit.epochs, plan.validation.members
 
     def affordable(count: int) -> int:
-        rounds = math.ceil(count / min(cores, count))
+        rounds = math.ceil(count / min(beside, count))
         return int(plan.budget_minutes * 60 / (rounds * seen * seconds_per_image))
 
-    note = f"training one image takes {1000 * seconds_per_image:.2f} ms of a core here (measured)"
+    note = f"training one image takes {1000 * seconds_per_image:.2f} ms here (measured)"
     reasons = {**plan.reasons, "budget_minutes": note}
-    kept = next((m for m in range(members, min(cores, members) - 1, -1) if affordable(m) >= epochs / 2), None)
-    kept = kept if kept is not None else min(cores, members)
+    fewest = members if "validation.members" in fixed else min(beside, members)
+    enough = epochs if "fit.epochs" in fixed else epochs / 2
+    kept = next((m for m in range(members, fewest - 1, -1) if affordable(m) >= enough), fewest)
     if kept < members:
         reasons["validation.members"] = f"cut from {members} to {kept} by the time budget"
-    shortened = min(epochs, max(3, affordable(kept)))
+    shortened = epochs if "fit.epochs" in fixed else min(epochs, max(3, affordable(kept)))
     if shortened < epochs:
         reasons["fit.epochs"] = f"cut from {epochs} to {shortened} by the time budget"
     return plan.model_copy(
