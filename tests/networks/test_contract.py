@@ -125,7 +125,9 @@ def test_channels_last_gives_the_same_logits(name: str) -> None:
     torch.testing.assert_close(swapped, plain, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", [n for n in NETWORKS.names if n != "compact"] + ["timm:resnet18"])
+@pytest.mark.parametrize(
+    "name", [n for n in NETWORKS.names if n not in ("compact", "plain")] + ["timm:resnet18"]
+)
 def test_a_network_for_images_refuses_volumes(name: str) -> None:
     with pytest.raises(BadInput, match="2D images only"):
         build(Network(name=name), channels=1, outputs=1, size=(16, 64, 64))
@@ -142,7 +144,7 @@ def test_a_size_that_is_none_is_refused(size: tuple[int, int, int]) -> None:
         build(Network(), channels=1, outputs=1, size=size)
 
 
-@pytest.mark.parametrize("name", ["compact", "article-a", "article-b"])
+@pytest.mark.parametrize("name", ["compact", "plain", "article-a", "article-b"])
 def test_only_a_pretrained_family_takes_pretrained_weights(name: str) -> None:
     with pytest.raises(BadInput, match="no pretrained weights"):
         build(Network(name=name, weights="pretrained"), channels=1, outputs=1, size=(1, 28, 28))

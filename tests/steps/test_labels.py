@@ -45,7 +45,6 @@ def _table(rows: list[tuple[str, str]], *columns: str) -> LabelTable:
         ("file", lambda s: s.files[0].split("/")[-1][:-4]),
         ("file", lambda s: s.files[0].replace("/", "\\")),
         ("file", lambda s: s.files[0].replace(".dcm", ".png")),
-        ("file", lambda s: s.id),
     ],
 )
 def test_the_key_is_found_by_itself(key: str, written: Any) -> None:

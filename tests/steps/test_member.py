@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from hounsfield.core.case import LabelEncoding
 from hounsfield.core.errors import BadInput, HounsfieldError
@@ -170,3 +171,14 @@ def test_a_job_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there_is_named() -> None:
     with pytest.raises(BadInput, match='device "tpu"'):
         pick_device("tpu")
+
+
+def test_training_leaves_the_process_as_it_found_it() -> None:
+    from hounsfield.steps.member import _computing
+
+    tiny = torch.tensor([1e-40])
+    before = torch.get_num_threads()
+    with _computing(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+    assert float((tiny * 1.0)[0]) > 0

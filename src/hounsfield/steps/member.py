@@ -11,7 +11,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,12 +93,28 @@ def train_member(job: Job, number: int, report: Report) -> None:
     """
     folder = job.member_folder(number)
     if (folder / "history.json").is_file():
-        report({"member": number, "epoch": job.plan.fit.epochs, "of": job.plan.fit.epochs})
+        report({"member": number, "epoch": job.plan.fit.epochs - 1, "of": job.plan.fit.epochs})
         return
     folder.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(max(1, job.threads))
-    torch.set_flush_denormal(True)
-    run = _Run(job, number)
+    with _computing(job.threads):
+        _train(_Run(job, number), report)
+
+
+@contextmanager
+def _computing(threads: int) -> Iterator[None]:
+    """Torch's settings while a member trains; the process is left as it was found."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads))
+    torch.set_flush_denormal(True)  # vanishing numbers cost a hundredfold on a CPU
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(before)
+
+
+def _train(run: _Run, report: Report) -> None:
+    job = run.job
     history = run.resume()
     start, best = len(history), min((h["val_loss"] for h in history), default=np.inf)
     for epoch in range(start, job.plan.fit.epochs):
@@ -122,7 +139,7 @@ def train_member(job: Job, number: int, report: Report) -> None:
             run.best = {k: v.detach().clone() for k, v in run.judged().state_dict().items()}
         if epoch + 1 < job.plan.fit.epochs:
             run.save(history)
-        report({"member": number, "of": job.plan.fit.epochs, **history[-1]})
+        report({"member": run.number, "of": job.plan.fit.epochs, **history[-1]})
     run.finish(history)
 
 
