@@ -264,15 +264,6 @@ def test_a_plan_splits_as_it_did_in_its_run(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "other" / "plan.json").read_text())["seed"] == 0
 
 
-def test_members_that_the_user_fixed_stand_whatever_the_budget() -> None:
-    from hounsfield.core.plan import Plan
-    from hounsfield.pipeline import _shortened
-
-    plan = Plan.checked({"budget_minutes": 0.1, "fit": {"epochs": 40}, "validation": {"members": 9}})
-    cut = _shortened(plan, 0.01, n=500)
-    assert cut.validation == plan.validation and 3 <= cut.fit.epochs < 40
-
-
 def test_images_of_phantoms_alone_are_reported_as_phantoms(tmp_path: Path) -> None:
     rows = []
     for k, image in enumerate(pictures(answers_of(40))):

@@ -52,7 +52,9 @@ def say(run: Run) -> None:
         "external": "external set",
     }[run.predictions.kind]
     kind = " (PHANTOM, not patients)" if evidence.phantom else ""
-    click.echo(f"\n{how}, n = {len(run.predictions)}{kind}")
+    encoding = run.model.encoding
+    asked = f", positive class: {encoding.positive_name}" if encoding.kind == "binary" else ""
+    click.echo(f"\n{how}, n = {len(run.predictions)}{kind}{asked}")
     for f in evidence.metrics:
         if not f.label and f.name in SHOWN:
             click.echo(f"  {f.name:<18} {f.text}")
