@@ -13,6 +13,8 @@ from hounsfield.core.case import Case
 from hounsfield.core.evidence import Finding
 from hounsfield.core.model import Model
 from hounsfield.io.pixel_store import PixelStore
+from hounsfield.metrics.measured import proportion
+from hounsfield.metrics.patients import Patients
 from hounsfield.steps.prepare import Prepared, prepare_one
 
 __all__ = ["Intervention", "intervene"]
@@ -93,9 +95,9 @@ def _findings(
     patients = [c.patient for c in cases]
     what = f"score for {model.encoding.positive_name}" if binary else "score of the class called"
     mean = _bootstrap(change, patients, seed)
-    share = _bootstrap(flips.astype(float), patients, seed)
     n, m = len(cases), len(set(patients))
-    bad = share[0] > 0.05 or abs(mean[0]) > 0.05
+    share = proportion(flips, np.ones(n, bool), Patients.of(patients, cases=n)).estimate("share_flipped")
+    bad = float(flips.mean()) > 0.05 or abs(mean[0]) > 0.05
     level = "warning" if bad else "info"
     return [
         Finding(
@@ -103,9 +105,10 @@ def _findings(
             method="bootstrap over patients", level=level, note=f"{item.sentence}: mean change of the {what}",
         ),
         Finding(
-            item.name, label="share_flipped", value=share[0], low=share[1], high=share[2], n=n, n_patients=m,
-            method="bootstrap over patients", level=level,
-            note=f"{item.sentence}: share of images that are called otherwise{direction}",
+            item.name, label="share_flipped", value=share.value, low=share.low, high=share.high, n=n,
+            n_patients=m, method=share.method, level=level,
+            note=f"{item.sentence}: share of images that are called otherwise{direction}"
+            + (f" ({share.reason})" if share.reason else ""),
         ),
     ]  # fmt: skip
 
