@@ -48,8 +48,8 @@ def fit(
 ) -> Fitted:
     """Train `plan.validation.members` networks; a member that is finished is not trained again.
 
-    On a CPU with several cores members train in processes of their own, one thread each, which is
-    faster than one process with many threads at the sizes seen here (docs/benchmarks.md).
+    On a CPU with several cores members train in processes of their own, so that many cores are used
+    although a small batch fills few; on two cores threads are as fast (docs/benchmarks.md).
     Raises HounsfieldError where the loss is not finite.
     """
     from hounsfield.steps.member import Job, train_member, write_job
