@@ -30,6 +30,7 @@ from hounsfield.metrics.ranking import Ranking, rank
 
 __all__ = [
     "Curve",
+    "area",
     "auroc",
     "average_precision",
     "measure_auroc",
@@ -131,6 +132,19 @@ def placements(ranking: Ranking, positive: BoolArray) -> FloatArray:
     if not ranking.tied:
         return ranking.to_cases(np.where(found > 0, as_found, as_clear))
     return np.where(positive, ranking.to_cases(as_found), ranking.to_cases(as_clear))
+
+
+def area(scores: FloatArray, positive: BoolArray) -> float | None:
+    """The bare area under the ROC curve of scores (N,), ties half; None where a class is absent.
+
+    For a number that is watched, not reported: `auroc` gives it an interval and an n.
+
+    >>> area(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]))
+    0.75
+    """
+    if positive.all() or not positive.any():
+        return None
+    return float(placements(rank(scores), positive)[positive].mean())
 
 
 def placement_covariance(

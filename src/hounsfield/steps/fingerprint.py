@@ -10,6 +10,7 @@ import numpy as np
 from hounsfield.core.cohort import Cohort
 from hounsfield.core.errors import BadInput
 from hounsfield.io.pixel_store import PixelStore
+from hounsfield.metrics.discrimination import area
 
 __all__ = ["Fingerprint", "fingerprint"]
 
@@ -86,7 +87,6 @@ def fingerprint(cohort: Cohort, store: PixelStore, *, channels: int = 0) -> Fing
 def _sharpness_auroc(cohort: Cohort, store: PixelStore) -> float:
     """Sharpness is the share of an image's spread that a small blur takes away: a matter of the scanner."""
     import cv2
-    from scipy.stats import rankdata
 
     values = []
     for case in cohort.development:
@@ -95,14 +95,12 @@ def _sharpness_auroc(cohort: Cohort, store: PixelStore) -> float:
         values.append(
             float((plane - cv2.GaussianBlur(plane, (0, 0), 1.0)).std() / max(float(plane.std()), 1e-6))
         )
-    ranks = rankdata(values)
-    areas = [0.5]
+    sharpness, areas = np.array(values), [0.5]
     for k in range(len(cohort.encoding.classes)):
         inside = np.array([c.answer is not None and k in c.answer.positive for c in cohort.development])
-        m, n = int(inside.sum()), int((~inside).sum())
-        if m and n:
-            area = float((ranks[inside].sum() - m * (m + 1) / 2) / (m * n))
-            areas.append(max(area, 1 - area))
+        found = area(sharpness, inside)
+        if found is not None:
+            areas.append(max(found, 1 - found))
     return max(areas)
 
 

@@ -26,6 +26,7 @@ from hounsfield.core.case import LabelEncoding
 from hounsfield.core.errors import BadInput, HounsfieldError
 from hounsfield.core.plan import Plan
 from hounsfield.io.files import whole_file, write_text
+from hounsfield.metrics.discrimination import area
 from hounsfield.networks import build
 from hounsfield.networks.weights import save_weights
 from hounsfield.steps.checkpoint import read_checkpoint, write_checkpoint
@@ -246,7 +247,7 @@ class _Run:
     def discrimination(self, logits: NDArray[np.float32]) -> float | None:
         """Mean one-against-rest AUROC on the validation fold, None where a class is absent."""
         wanted = self.targets[self.validation]
-        areas = [_rank_auroc(logits[:, c], wanted[:, c] > 0.5) for c in range(wanted.shape[1])]
+        areas = [area(logits[:, c].astype(np.float64), wanted[:, c] > 0.5) for c in range(wanted.shape[1])]
         known = [a for a in areas if a is not None]
         return float(np.mean(known)) if known else None
 
@@ -346,15 +347,6 @@ def _average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
                 mine[key].lerp_(value, 1 - decay)
             else:
                 mine[key].copy_(value)
-
-
-def _rank_auroc(scores: NDArray[np.float32], positive: NDArray[np.bool_]) -> float | None:
-    from scipy.stats import rankdata
-
-    m, n = int(positive.sum()), int((~positive).sum())
-    if not m or not n:
-        return None
-    return float((rankdata(scores)[positive].sum() - m * (m + 1) / 2) / (m * n))
 
 
 def _main(folder: str, number: str) -> None:
