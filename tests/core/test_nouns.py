@@ -8,7 +8,6 @@ import pytest
 from hounsfield.core.case import LabelEncoding
 from hounsfield.core.errors import BadInput, GateRefused, HounsfieldError, MissingDependency
 from hounsfield.core.evidence import Finding
-from hounsfield.core.index import Index, Refused, Series
 from hounsfield.core.predictions import Predictions
 from hounsfield.core.redact import listed, looks_like_ids
 from hounsfield.core.registry import Registry, nearest
@@ -16,28 +15,6 @@ from hounsfield.core.volume import Volume
 
 TWO = LabelEncoding("binary", ("a", "b"))
 
-
-def test_an_index_survives_its_table() -> None:
-    series = (
-        Series(
-            "1",
-            ("a/ü.dcm", "b"),
-            "dicom",
-            (2, 3, 4),
-            3,
-            12,
-            (1.5, 0.5, 0.25),
-            "P^1",
-            age_years=33.5,
-            label="x|y",
-            position=4,
-        ),
-        Series("2", ("c",), "raster", (1, 3, 4)),
-    )
-    index = Index("folder", series, (Refused("t.txt", "no image"),))
-    assert Index.from_table(index.to_table()) == index
-    empty = Index("folder", (), (Refused("t.txt", "no image"),))
-    assert Index.from_table(empty.to_table()) == empty
 
 
 def test_an_encoding_numbers_its_classes() -> None:

@@ -13,11 +13,13 @@ from typing import Any
 import cv2
 import nibabel
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 
 from hounsfield.core.errors import BadInput
-from hounsfield.core.index import Index
 from hounsfield.io import READERS, Source, index_of, read_volume
+from hounsfield.io.index_rows import INDEX_SCHEMA, widened
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4)
 
@@ -46,7 +48,6 @@ def test_every_file_is_an_image_or_refused(study: Path) -> None:
     }
     taken = [file for s in index.series for file in s.files] + [r.file for r in index.refused]
     assert sorted(taken) == sorted(Source(study).members)
-    assert Index.from_table(index.to_table()) == index
 
 
 def test_a_zip_holds_the_same_images_as_its_folder(study: Path) -> None:
@@ -143,7 +144,10 @@ def test_a_reader_survives_any_content(tmp_path: Path, name: str) -> None:
             (marks[name] if n % 2 else b"") + rng.bytes(int(rng.integers(1, 900)))
         )
     members = Source(tmp_path).members
-    series, refused = READERS[name].scan(Source(tmp_path), members, lambda *_: None)
+    reader = READERS[name]
+    source = Source(tmp_path)
+    batches = [widened(b, name) for b in reader.headers(source, members, lambda *_: None)]
+    series, refused = reader.images(source, pa.Table.from_batches(batches))
     assert sorted([f for s in series for f in s.files] + [r.file for r in refused]) == sorted(members)
     for one in series:
         with pytest.raises(BadInput):
@@ -183,3 +187,121 @@ def test_importing_the_room_loads_no_decoder() -> None:
         check=True,
     )
     assert shown.stdout.strip() == "[]"
+
+
+def _rows(path: Path) -> dict[str, dict[str, Any]]:
+    table = parquet.read_table(path)
+    assert table.schema.equals(INDEX_SCHEMA)
+    return {row["file"]: row for row in table.to_pylist()}
+
+
+def test_the_index_file_tells_the_outcome_of_every_file(study: Path, tmp_path: Path) -> None:
+    index = index_of(study, out=tmp_path / "index.parquet")
+    rows = _rows(tmp_path / "index.parquet")
+    assert sorted(rows) == sorted(Source(study).members)
+    assert {name: row["refused"] for name, row in rows.items() if row["refused"]} == {
+        r.file: r.reason for r in index.refused
+    }
+    stack = next(s for s in index.series if len(s.files) == 3)
+    assert {rows[f]["image"] for f in stack.files} == {stack.id}
+    assert rows[stack.files[0]]["modality"] == "CT" and rows[stack.files[0]]["pixel_length"] > 0
+    assert (rows["a.png"]["rows"], rows["a.png"]["columns"], rows["a.png"]["reader"]) == (3, 4, "raster")
+    assert rows["labels.csv"]["image"] is None
+
+
+def _opened(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The files that are opened from now on."""
+    names: set[str] = set()
+    real_open, real_os_open = Path.open, os.open
+
+    def path_open(self: Path, *args: Any, **options: Any) -> Any:
+        names.add(self.name)
+        return real_open(self, *args, **options)
+
+    def os_open(path: Any, *args: Any, **options: Any) -> int:
+        names.add(Path(os.fsdecode(path)).name if not isinstance(path, int) else "")
+        return real_os_open(path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", path_open)
+    monkeypatch.setattr(os, "open", os_open)
+    return names
+
+
+def _age(folder: Path) -> None:
+    """Set every file's time of change an hour back, as in an archive that nobody is writing to."""
+    for file in folder.rglob("*"):
+        os.utime(file, ns=(0, file.stat().st_mtime_ns - 3600 * 10**9))
+
+
+def test_a_rescan_reads_only_what_changed(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "index.parquet"
+    _age(study)
+    first = index_of(study, out=out)
+    assert first.reused == 0
+    cv2.imwrite(str(study / "a.png"), np.zeros((7, 9), np.uint8))
+    (study / "ct" / "02.dcm").unlink()
+    (study / "new.pgm").write_bytes(b"P5 3 2 255 " + bytes(range(6)))
+    opened = _opened(monkeypatch)
+    second = index_of(study, out=out)
+    monkeypatch.undo()
+    assert second == index_of(study)
+    assert second.reused == 6  # two slices, the report, the volume, the array and the empty picture
+    assert {"a.png", "new.pgm"} <= opened
+    assert not opened & {"00.dcm", "01.dcm", "report.dcm", "v.nii.gz", "rows.npz"}
+    shapes = {s.files[0]: s.shape for s in second.series}
+    assert shapes["a.png"] == (1, 7, 9) and "new.pgm" in shapes
+    assert set(_rows(out)) == set(Source(study).members)
+    third = index_of(study, out=out)
+    assert third == second
+
+
+def test_a_file_changed_at_once_after_a_scan_is_read_again(study: Path, tmp_path: Path) -> None:
+    """Within the clock's grain a change leaves size and time as they were."""
+    out = tmp_path / "index.parquet"
+    index_of(study, out=out)
+    before = (study / "a.png").stat()
+    content = (study / "a.png").read_bytes()
+    cv2.imwrite(str(study / "a.png"), np.full((3, 5), 200, np.uint8))
+    size = max(len(content), (study / "a.png").stat().st_size)
+    for data in (content, (study / "a.png").read_bytes()):
+        (study / "a.png").write_bytes(data + bytes(size - len(data)))
+        os.utime(study / "a.png", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert next(s.shape for s in index_of(study, out=out).series if s.files == ("a.png",)) == (1, 3, 5)
+
+
+def test_an_index_file_of_another_kind_is_never_overwritten(study: Path, tmp_path: Path) -> None:
+    for name, content in (("notes.parquet", b"words"), ("other.parquet", None)):
+        out = tmp_path / name
+        if content is None:
+            parquet.write_table(pa.table({"a": [1]}), out)
+        else:
+            out.write_bytes(content)
+        kept = out.read_bytes()
+        with pytest.raises(BadInput, match="is not an index that a scan wrote"):
+            index_of(study, out=out)
+        assert out.read_bytes() == kept
+
+
+def test_refusals_are_kept_where_nothing_could_be_read(tmp_path: Path, write_dicom: Any) -> None:
+    write_dicom(tmp_path / "d" / "a.dcm", None, Modality="SR")
+    with pytest.raises(BadInput, match="none a readable image"):
+        index_of(tmp_path / "d", out=tmp_path / "index.parquet")
+    assert _rows(tmp_path / "index.parquet")["a.dcm"]["refused"] == "no pixel data (Structured Report)"
+
+
+def test_a_file_that_changes_while_it_is_read_is_bad_input(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = next(s for s in index_of(study).series if s.reader == "raster")
+    real = Source.read_bytes
+
+    def slow(self: Source, member: str) -> bytes:
+        content = real(self, member)
+        (study / member).write_bytes(content + b"x")
+        return content
+
+    monkeypatch.setattr(Source, "read_bytes", slow)
+    with Source(study) as source, pytest.raises(BadInput, match="changed while it was read"):
+        read_volume(source, series)

@@ -167,12 +167,12 @@ def test_an_unknown_compression_is_named_in_words(tmp_path: Path, write_dicom: A
     made.PixelData = encapsulate([b"1234"])
     made["PixelData"].is_undefined_length = True
     for syntax, words in [
-        ("1.2.840.10008.1.2.4.80", "JPEG-LS Lossless"),
-        ("1.2.840.10008.1.2.4.100", "MPEG2"),
+        ("1.2.840.10008.1.2.4.52", 'stored as "JPEG Extended.*export it uncompressed'),
+        ("1.2.840.10008.1.2.4.100", "stored as a video .*export single frames"),
     ]:
         made.file_meta.TransferSyntaxUID = syntax
         made.save_as(tmp_path / "a.dcm", enforce_file_format=True)
-        with pytest.raises(BadInput, match=f'stored as "{words}.*export it uncompressed'):
+        with pytest.raises(BadInput, match=words):
             index_of(tmp_path)
 
 
@@ -191,7 +191,7 @@ def test_compressed_pixels_that_break_off_are_refused(tmp_path: Path, write_dico
 @pytest.mark.parametrize(
     ("elements", "reason"),
     [
-        ({"PixelSpacing": [1, 2, 3]}, "PixelSpacing holds 3 values"),
+        ({"PixelSpacing": [1, 2, 3]}, "PixelSpacing cannot be read, expected 2 finite numbers"),
         ({"PhotometricInterpretation": "HSV"}, 'colour model "HSV" is not read'),
         ({"SamplesPerPixel": 2}, "2 samples per pixel"),
         ({"Rows": None}, "without its number of rows"),

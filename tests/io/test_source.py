@@ -150,3 +150,83 @@ def test_a_name_that_no_table_can_hold_is_a_fault(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system takes no such name")
     assert list(Source(tmp_path).faults.values()) == ["a file name that is not valid UTF-8; rename it"]
+
+
+def test_files_come_in_natural_order_with_a_folder_together(tmp_path: Path) -> None:
+    names = ("a-1/x", "a/10", "a/9", "a/b/1", "b", "B2")
+    for name in names:
+        (tmp_path / "d" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "d" / name).write_bytes(b"x")
+    _zip(tmp_path / "d.zip", tmp_path / "d")
+    expected = ("a/9", "a/10", "a/b/1", "a-1/x", "b", "B2")
+    assert Source(tmp_path / "d").members == Source(tmp_path / "d.zip").members == expected
+
+
+def test_a_link_to_the_folder_above_the_source_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "private").write_bytes(b"x")
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "a").write_bytes(b"x")
+    (tmp_path / "study" / "up").symlink_to(tmp_path)
+    source = Source(tmp_path / "study")
+    assert source.members == ("a",)
+    assert source.faults == {"up": "a link to a folder that holds this source; it is not followed"}
+
+
+def test_a_zip_bomb_is_a_fault_and_its_neighbours_are_read(tmp_path: Path) -> None:
+    """Two gigabytes of zeros, packed a thousand times; the central directory tells, nothing is unpacked."""
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("zeros.dcm", "w", force_zip64=True) as member:
+            chunk = bytes(1 << 24)
+            for _ in range(65):
+                member.write(chunk)
+        archive.writestr("good", b"x")
+    source = Source(tmp_path / "bomb.zip")
+    assert source.members == ("good",)
+    assert "as a zip bomb does" in source.faults["zeros.dcm"]
+
+
+def test_a_member_that_climbs_out_of_its_zip_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    with zipfile.ZipFile(tmp_path / "d" / "slip.zip", "w") as archive:
+        archive.writestr("../../evil", b"content")
+        archive.writestr("/abs", b"other")
+    before = sorted(tmp_path.rglob("*"))
+    source = Source(tmp_path / "d")
+    assert source.members == ("slip.zip::/abs",)
+    assert source.faults == {"slip.zip::../../evil": "a name that climbs out of its zip; it is not read"}
+    assert source.read_bytes("slip.zip::/abs") == b"other"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_long_and_foreign_names_are_read(tmp_path: Path) -> None:
+    deep = tmp_path
+    for part in ("检查" * 20, "données-über-Ελλάδα" * 4, "x" * 200, "😀"):
+        deep = deep / part
+    deep.mkdir(parents=True)
+    (deep / "снимок 1").write_bytes(b"content")
+    (member,) = Source(tmp_path).members
+    assert member.endswith("😀/снимок 1") and Source(tmp_path).read_bytes(member) == b"content"
+
+
+def test_a_path_beyond_the_systems_limit_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(22):  # made step by step, since no whole path of this length can be named
+        os.mkdir("d" * 200, dir_fd=here)
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    source = Source(tmp_path)
+    assert source.members == ("a",)
+    assert "a path too long for this system" in next(iter(source.faults.values()))
+
+
+def test_the_state_of_a_member_tells_a_change(tmp_path: Path) -> None:
+    _fill(tmp_path)
+    source = Source(tmp_path)
+    before = source.state("b9.txt")
+    assert before[0] == 300
+    os.utime(tmp_path / "b9.txt", ns=(0, 5))
+    assert source.state("b9.txt") == (300, 5)

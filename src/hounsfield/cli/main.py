@@ -14,11 +14,13 @@ __all__ = ["main"]
 
 COMMANDS = {
     "audit": "Leakage, duplicates and shortcuts in the data, before any training.",
+    "convert": "Write every volume as NIfTI.",
     "demo": "Write a phantom cohort as DICOM, train on it, evaluate and report.",
     "evaluate": "Evaluate a model on other images: metrics with intervals, audit, report.",
     "phantom": "Write a phantom cohort only.",
     "predict": "Score images with a model.",
     "scan": "List every image under a source, and why files were refused.",
+    "show": "Look at an image: its header without identity, and a windowed picture.",
     "train": "Train a classifier on a folder of images and report what it can do.",
 }
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections import Counter
-from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from dataclasses import dataclass, field
 
 __all__ = ["Index", "Refused", "Series"]
 
@@ -22,6 +18,11 @@ class Series:
     file names. `patient` is empty when the source holds no patient identity. `shape` is
     (K, J, I); `spacing_mm` is (k, j, i) and empty when unknown. `label` and `part` are what the
     folders or the file itself say ("" when they say nothing; several labels are joined by "|").
+
+    `frames` are the frames of a multi-frame file that make this volume, in order along its normal (()
+    for all, in the file's order). `volume` says in words what tells this volume from the others of its
+    series ("echo 2", "b-value 1000"). `stack` is "regular" or "tilt" where the slices' places were checked.
+    `compressed` is True where the pixels must be decoded.
 
     >>> Series(id="a.png", files=("a.png",), reader="raster", shape=(1, 28, 28)).is_flat
     True
@@ -51,6 +52,10 @@ class Series:
     label: str = ""
     part: str = ""
     position: int = -1
+    frames: tuple[int, ...] = ()
+    volume: str = ""
+    stack: str = ""
+    compressed: bool = False
 
     @property
     def is_flat(self) -> bool:
@@ -68,7 +73,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """All that a scan found under one source.
+    """All that a scan found under one source; `reused` objects were known from an earlier scan.
 
     >>> Index(source="x", series=(), refused=(Refused("a.txt", "not an image"),)).summary()
     'no image; 1 file refused (not an image: 1)'
@@ -77,6 +82,21 @@ class Index:
     source: str
     series: tuple[Series, ...]
     refused: tuple[Refused, ...] = field(default=())
+    reused: int = field(default=0, compare=False)
+
+    def reasons(self) -> dict[str, int]:
+        """Refused files by reason, most frequent first; reasons that differ in their numbers only are one.
+
+        >>> Index("x", (), tuple(Refused(f, f"a gap of {n} mm") for n, f in enumerate("ab"))).reasons()
+        {'a gap of N mm': 2}
+        """
+        exact = Counter(r.reason for r in self.refused)
+        forms = Counter(_form(reason) for reason in exact)
+        merged: Counter[str] = Counter()
+        for reason, count in exact.items():
+            form = _form(reason)
+            merged[form if forms[form] > 1 else reason] += count
+        return dict(merged.most_common())
 
     def summary(self) -> str:
         """One line: how many images, patients and modalities, and what was refused and why."""
@@ -89,33 +109,11 @@ class Index:
         if modalities:
             text += " (" + ", ".join(f"{m} {c}" for m, c in modalities.most_common()) + ")"
         if self.refused:
-            reasons = Counter(r.reason for r in self.refused).most_common(3)
+            reasons = list(self.reasons().items())[:3]
             text += f"; {len(self.refused)} file{'s' * (len(self.refused) != 1)} refused ("
             text += "; ".join(f"{reason}: {count}" for reason, count in reasons) + ")"
         return text
 
-    def to_table(self) -> pa.Table:
-        """The index as an Arrow table, a row a series; refusals travel in the schema's metadata."""
-        import pyarrow as pa
 
-        columns: dict[str, list[Any]] = {
-            f.name: [_plain(getattr(s, f.name)) for s in self.series] for f in fields(Series)
-        }
-        meta = {"source": self.source, "refused": json.dumps([asdict(r) for r in self.refused])}
-        return pa.table(columns).replace_schema_metadata(meta)
-
-    @classmethod
-    def from_table(cls, table: pa.Table) -> Index:
-        """The index that `to_table` wrote."""
-        meta = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
-        tuples = {"files", "shape", "spacing_mm"}
-        rows: list[dict[str, Any]] = table.to_pylist()
-        for row in rows:
-            row.update({name: tuple(row[name]) for name in tuples})
-        series = tuple(Series(**row) for row in rows)
-        refused = tuple(Refused(**r) for r in json.loads(meta.get("refused", "[]")))
-        return cls(source=meta.get("source", ""), series=series, refused=refused)
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def _form(reason: str) -> str:
+    return re.sub(r"\d+(?:[.,]\d+)*", "N", reason)

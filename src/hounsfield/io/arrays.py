@@ -11,21 +11,25 @@ import io
 import zipfile
 import zlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hounsfield.core.errors import BadInput
-from hounsfield.core.index import Refused, Series
+from hounsfield.core.index import Series
 from hounsfield.core.registry import nearest
 from hounsfield.core.volume import Volume
-from hounsfield.io.reader import READERS, Progress
+from hounsfield.io.index_rows import Damaged, rows_by_file, series_from
+from hounsfield.io.reader import READERS, Found, Progress
 from hounsfield.io.source import Source
 from hounsfield.io.stored_values import require_finite
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["ArrayReader"]
 
@@ -51,6 +55,8 @@ class _Kept:
 class ArrayReader:
     """Reads .npz; an array of images is unpacked once and kept while it is in use."""
 
+    by_folder = False
+
     def __init__(self) -> None:
         self._kept: OrderedDict[_Kept, NDArray[np.generic]] = OrderedDict()
         self._lock = Lock()
@@ -59,24 +65,22 @@ class ArrayReader:
         """True for a name that ends in .npz."""
         return name.casefold().endswith(".npz")
 
-    def scan(
-        self, source: Source, members: Sequence[str], progress: Progress
-    ) -> tuple[list[Series], list[Refused]]:
-        """Read labels and the headers of the images; one Series a row, or the whole file refused."""
-        series: list[Series] = []
-        refused: list[Refused] = []
-        for n, member in enumerate(members, start=1):
-            prefix = f"{member}_" if len(members) > 1 else ""
-            try:
-                series += _rows_of(source, member, prefix)
-            except BadInput as error:
-                refused.append(Refused(member, str(error)))
-            except _FAULTS:
-                refused.append(Refused(member, "a damaged .npz file; send or save it again"))
-            progress(n, len(members))
-        return series, refused
+    def headers(self, source: Source, members: Sequence[str], progress: Progress) -> Iterator[pa.RecordBatch]:
+        """Read labels and the headers of the images: a row for each of an array's, or the file refused."""
+        damaged = Damaged(_FAULTS, "a damaged .npz file; send or save it again")
+        return rows_by_file(source, members, progress, _rows_of, damaged)
 
-    def read(self, source: Source, series: Series) -> Volume:
+    def images(self, source: Source, table: pa.Table) -> Found:  # noqa: ARG002
+        """An image a row."""
+        return series_from(table)
+
+    def read(
+        self,
+        source: Source,
+        series: Series,
+        *,
+        dtype: type[np.float32] | None = None,  # noqa: ARG002
+    ) -> Volume:
         """One row as (C, K, J, I), identity affine."""
         key = f"{series.part}_images" if series.part else "images"
         images = self._images(source, series.files[0], key)
@@ -113,7 +117,7 @@ class _Layout:
     channels_last: bool
 
 
-def _rows_of(source: Source, member: str, prefix: str) -> list[Series]:
+def _rows_of(source: Source, member: str) -> list[Series]:
     rows: list[Series] = []
     with source.open(member) as opened, zipfile.ZipFile(opened) as archive:
         keys = [n[:-4] for n in archive.namelist() if n.endswith(".npy")]
@@ -130,7 +134,7 @@ def _rows_of(source: Source, member: str, prefix: str) -> list[Series]:
                 labels = _labels(archive, _key(part, "labels"), shape[0])
             rows += [
                 Series(
-                    id=f"{prefix}{part or 'row'}_{n}",
+                    id=member,
                     files=(member,),
                     reader="arrays",
                     shape=layout.shape,

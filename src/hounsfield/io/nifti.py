@@ -5,21 +5,24 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hounsfield.core.errors import BadInput
-from hounsfield.core.index import Refused, Series
+from hounsfield.core.index import Series
 from hounsfield.core.volume import Volume
-from hounsfield.io.folders import places
-from hounsfield.io.reader import READERS, Progress
+from hounsfield.io.index_rows import Damaged, rows_by_file, series_from
+from hounsfield.io.reader import READERS, Found, Progress
 from hounsfield.io.source import Source
 from hounsfield.io.stored_values import require_finite, rescaled
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["NiftiReader"]
 
@@ -32,36 +35,34 @@ _RGB = ("R", "G", "B")
 class NiftiReader:
     """Reads .nii and .nii.gz; a fourth axis becomes channels."""
 
+    by_folder = True
+
     def claims(self, name: str, head: bytes) -> bool:  # noqa: ARG002
         """True for a name that ends in .nii or .nii.gz."""
         return name.casefold().endswith((".nii", ".nii.gz"))
 
-    def scan(
-        self, source: Source, members: Sequence[str], progress: Progress
-    ) -> tuple[list[Series], list[Refused]]:
-        """Read the headers; class and part come from the folders of the volumes that can be read."""
-        found: list[tuple[str, _Layout]] = []
-        refused: list[Refused] = []
-        for n, member in enumerate(members, start=1):
-            try:
-                layout = _layout(_head(source, member))
-                _require_whole(source, member, layout)
-                found.append((member, layout))
-            except BadInput as error:
-                refused.append(Refused(member, str(error)))
-            except _faults():
-                refused.append(Refused(member, "a damaged NIfTI file; send it again"))
-            progress(n, len(members))
-        place = places([member for member, _ in found])
-        return [_series(m, layout, *place[m]) for m, layout in found], refused
+    def headers(self, source: Source, members: Sequence[str], progress: Progress) -> Iterator[pa.RecordBatch]:
+        """Read the headers."""
+        damaged = Damaged(_faults(), "a damaged NIfTI file; send it again")
+        return rows_by_file(source, members, progress, _series, damaged)
 
-    def read(self, source: Source, series: Series) -> Volume:
+    def images(self, source: Source, table: pa.Table) -> Found:  # noqa: ARG002
+        """An image a file."""
+        return series_from(table)
+
+    def read(
+        self,
+        source: Source,
+        series: Series,
+        *,
+        dtype: type[np.float32] | None = None,  # noqa: ARG002
+    ) -> Volume:
         """Decode a volume to (C, K, J, I), slope and intercept applied."""
         content = source.read_bytes(series.files[0])
         try:
-            content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+            layout = _layout(_unpacked(content, _HEADER_BYTES))
+            content = _unpacked(content, layout.file_bytes)
             image = _image_class(content).from_bytes(content)
-            layout = _layout(content[:_HEADER_BYTES])
             stored = np.asanyarray(image.dataobj.get_unscaled())
             slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
         except _faults() as error:
@@ -96,19 +97,12 @@ def _faults() -> tuple[type[Exception], ...]:
     return (*known, ImageFileError, HeaderDataError, WrapStructError)
 
 
-def _series(member: str, layout: _Layout, label: str, part: str) -> Series:
+def _series(source: Source, member: str) -> list[Series]:
+    layout = _layout(_head(source, member))
+    _require_whole(source, member, layout)
     i, j, k = (round(float(np.linalg.norm(layout.affine[:3, n])), 6) for n in range(3))
-    return Series(
-        id=member,
-        files=(member,),
-        reader="nifti",
-        shape=layout.shape,
-        channels=layout.channels,
-        bits=layout.bits,
-        spacing_mm=(k, j, i) if layout.spacing_known else (),
-        label=label,
-        part=part,
-    )
+    spacing = (k, j, i) if layout.spacing_known else ()
+    return [Series(member, (member,), "nifti", layout.shape, layout.channels, layout.bits, spacing)]
 
 
 def _head(source: Source, member: str) -> bytes:
@@ -116,6 +110,14 @@ def _head(source: Source, member: str) -> bytes:
         unpacked: IO[bytes] = gzip.open(file) if file.read(2) == b"\x1f\x8b" else file  # type: ignore[assignment]  # noqa: SIM115
         file.seek(0)
         return unpacked.read(_HEADER_BYTES)
+
+
+def _unpacked(content: bytes, most: int) -> bytes:
+    """At most the first `most` bytes of a file that may be gzipped: what the header asks for, no bomb."""
+    if content[:2] != b"\x1f\x8b":
+        return content[:most]
+    with gzip.open(io.BytesIO(content)) as file:
+        return file.read(most)
 
 
 def _image_class(head: bytes) -> Any:

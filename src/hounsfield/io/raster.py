@@ -1,27 +1,27 @@
 """Pictures: PNG, JPEG, TIFF, BMP, GIF (its first frame), PGM and PPM; 8 and 16 bits are kept.
 
-A palette becomes RGB, transparency is dropped, EXIF orientation is applied; the folders give class
-and part.
+A palette becomes RGB, transparency is dropped, EXIF orientation is applied.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hounsfield.core.errors import BadInput
-from hounsfield.core.index import Refused, Series
+from hounsfield.core.index import Series
 from hounsfield.core.volume import Volume
-from hounsfield.io.folders import places
-from hounsfield.io.reader import READERS, Progress
+from hounsfield.io.index_rows import Damaged, rows_by_file, series_from
+from hounsfield.io.reader import READERS, Found, Progress
 from hounsfield.io.source import Source
 from hounsfield.io.stored_values import require_finite
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from PIL.Image import Image
 
 __all__ = ["RasterReader"]
@@ -62,6 +62,8 @@ _UPRIGHT = {
 class RasterReader:
     """Reads pictures with Pillow, and with OpenCV those whose stored values Pillow would change."""
 
+    by_folder = True
+
     def claims(self, name: str, head: bytes) -> bool:
         """True for a picture's suffix, or its first bytes under a name without a suffix.
 
@@ -71,30 +73,22 @@ class RasterReader:
         bare = "." not in name.rsplit("/", 1)[-1]
         return name.casefold().endswith(_SUFFIXES) or (bare and head.startswith(_MARKS))
 
-    def scan(
-        self, source: Source, members: Sequence[str], progress: Progress
-    ) -> tuple[list[Series], list[Refused]]:
-        """Read the headers; class and part come from the folders of the pictures that can be read."""
-        found: list[tuple[str, tuple[int, int, int], int, int]] = []
-        refused: list[Refused] = []
-        for n, member in enumerate(members, start=1):
-            try:
-                with source.open(member) as file:
-                    picture = _opened(file)
-                    found.append((member, _shape(picture), _channels(picture), _bits(picture)))
-            except BadInput as error:
-                refused.append(Refused(member, str(error)))
-            except _FAULTS:
-                refused.append(Refused(member, "a damaged picture; send it again"))
-            progress(n, len(members))
-        place = places([member for member, *_ in found])
-        series = [
-            Series(m, (m,), "raster", shape, channels, bits, label=place[m][0], part=place[m][1])
-            for m, shape, channels, bits in found
-        ]
-        return series, refused
+    def headers(self, source: Source, members: Sequence[str], progress: Progress) -> Iterator[pa.RecordBatch]:
+        """Read the headers."""
+        damaged = Damaged(_FAULTS, "a damaged picture; send it again")
+        return rows_by_file(source, members, progress, _series, damaged)
 
-    def read(self, source: Source, series: Series) -> Volume:
+    def images(self, source: Source, table: pa.Table) -> Found:  # noqa: ARG002
+        """An image a picture."""
+        return series_from(table)
+
+    def read(
+        self,
+        source: Source,
+        series: Series,
+        *,
+        dtype: type[np.float32] | None = None,  # noqa: ARG002
+    ) -> Volume:
         """Decode a picture: (1, 1, J, I) grey or (3, 1, J, I) RGB, identity affine."""
         content = source.read_bytes(series.files[0])
         try:
@@ -107,6 +101,12 @@ class RasterReader:
         require_finite(pixels)
         data = np.moveaxis(_upright(pixels, turn), -1, 0)[:, None]
         return Volume(np.ascontiguousarray(data), np.eye(4), series.files, False)
+
+
+def _series(source: Source, member: str) -> list[Series]:
+    with source.open(member) as file:
+        picture = _opened(file)
+        return [Series(member, (member,), "raster", _shape(picture), _channels(picture), _bits(picture))]
 
 
 def _opened(file: object) -> Image:

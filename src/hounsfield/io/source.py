@@ -6,11 +6,12 @@ its members are named as in a folder of the same content.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -24,15 +25,16 @@ __all__ = ["INSIDE", "Source", "in_natural_order"]
 INSIDE = "::"
 _SKIPPED = {"__macosx", "thumbs.db", "desktop.ini"}
 _ZIP_FAULTS = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, KeyError)
+_BOMB_BYTES, _BOMB_RATIO = 1 << 30, 200  # no image of a gigabyte packs two hundred times smaller
 
 
-def in_natural_order(names: Iterator[str] | list[str]) -> list[str]:
-    """Sort names as people count.
+def in_natural_order(names: Iterable[str]) -> list[str]:
+    """Sort names of members as people count, a folder's content together.
 
-    >>> in_natural_order(["b10", "b9", "a"])
-    ['a', 'b9', 'b10']
+    >>> in_natural_order(["b10", "b9/x", "a"])
+    ['a', 'b9/x', 'b10']
     """
-    return sorted(names, key=_natural_key)
+    return sorted(names, key=lambda name: [_natural_key(part) for part in name.split("/")])
 
 
 class Source:
@@ -47,14 +49,14 @@ class Source:
         if not self.path.exists():
             raise BadInput(_missing(self.path))
         self._is_zip = self.path.is_file() and _named_zip(self.path.name)
+        self._folder = f"{self.path}/" if self.path.is_dir() else ""
         self._zips: dict[str, zipfile.ZipFile] = {}
         self._process = os.getpid()
 
     @cached_property
     def _listing(self) -> tuple[tuple[str, ...], dict[str, str]]:
         faults: dict[str, str] = {}
-        names = in_natural_order(list(self._walk(faults)))
-        return tuple(names), faults
+        return tuple(self._walk(faults)), faults
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -75,9 +77,14 @@ class Source:
 
     def local_path(self, member: str) -> Path | None:
         """The path of a member on the disk, None inside a zip."""
+        name = self.local_name(member)
+        return None if name is None else Path(name)
+
+    def local_name(self, member: str) -> str | None:
+        """The same as text, for those who ask for every file of a stack."""
         if self._is_zip or INSIDE in member:
             return None
-        return self.path / member if self.path.is_dir() else self.path
+        return self._folder + member if self._folder else str(self.path)
 
     def open(self, member: str) -> IO[bytes]:
         """Open a member for reading; the caller closes it. Raises BadInput where it cannot be read."""
@@ -100,12 +107,18 @@ class Source:
 
     def size(self, member: str) -> int:
         """Length of a member in bytes, unpacked."""
-        local = self.local_path(member)
+        return self.state(member)[0]
+
+    def state(self, member: str) -> tuple[int, int]:
+        """Length in bytes, unpacked, and time of the last change in ns; in a zip, the time of the zip."""
+        local = self.local_name(member)
         try:
             if local is not None:
-                return local.stat().st_size
+                found = os.stat(local)  # noqa: PTH116 - asked for every file of a stack, where a Path costs
+                return found.st_size, found.st_mtime_ns
             archive, inside = self._split(member)
-            return self._zip(archive).getinfo(inside).file_size
+            size = self._zip(archive).getinfo(inside).file_size
+            return size, (self.path / archive if archive else self.path).stat().st_mtime_ns
         except (OSError, *_ZIP_FAULTS) as error:
             raise BadInput(_unreadable(error)) from error
 
@@ -171,41 +184,64 @@ class Source:
         except (OSError, *_ZIP_FAULTS) as error:
             faults[archive or self.path.name] = _unreadable(error)
             return
-        for name in dict.fromkeys(i.filename for i in infos if not i.is_dir()):
+        sizes = {i.filename: (i.file_size, i.compress_size) for i in infos if not i.is_dir()}
+        for name in in_natural_order(sizes):
             member = f"{archive}{INSIDE}{name}" if archive else name
+            if ".." in name.split("/"):
+                faults[member] = "a name that climbs out of its zip; it is not read"
+                continue
             if any(_skipped(part) for part in name.split("/")):
                 continue
+            unpacked, packed = sizes[name]
             if _named_zip(name):
                 faults[member] = "a zip inside a zip; unpack it first"
+            elif unpacked > _BOMB_BYTES and unpacked > _BOMB_RATIO * packed:
+                faults[member] = (
+                    f"unpacks to {unpacked >> 20:,} MiB from {packed >> 20:,} MiB, as a zip bomb does; "
+                    "unpack it first if you trust it"
+                )
             else:
                 yield member
 
 
 def _files_below(root: Path, faults: dict[str, str]) -> Iterator[str]:
-    """Names of all files below a folder; links to folders are followed once, after the real ones."""
+    """Names of all files below a folder in natural order; links to folders are followed once, at the end."""
     seen: set[tuple[int, int]] = set()
-    waiting, links = [root], list[Path]()
+    waiting, links = [""], list[str]()  # of names; a folder's ends with "/"
     while waiting or links:
-        folder = waiting.pop() if waiting else links.pop(0)
+        name = waiting.pop() if waiting else links.pop(0)
+        if name and not name.endswith("/"):
+            yield name
+            continue
+        folder = root / name
         try:
             status = folder.stat()
-            entries = list(os.scandir(folder))
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            if not waiting and name and root.resolve().is_relative_to(folder.resolve()):
+                faults[name.rstrip("/")] = "a link to a folder that holds this source; it is not followed"
+                continue
+            entries = sorted(os.scandir(folder), key=lambda e: _natural_key(e.name), reverse=True)
         except OSError as error:
-            faults[folder.relative_to(root).as_posix()] = _unreadable(error)
-            continue
-        if (status.st_dev, status.st_ino) in seen:
+            faults[name.rstrip("/")] = _unreadable(error)
             continue
         seen.add((status.st_dev, status.st_ino))
-        for entry in sorted(entries, key=lambda e: _natural_key(e.name)):
-            if _skipped(entry.name):
-                continue
-            path = folder / entry.name
-            if entry.is_dir(follow_symlinks=False):
-                waiting.append(path)
-            elif path.is_dir():
-                links.append(path)
-            elif path.is_file():
-                yield path.relative_to(root).as_posix()
+        for entry in entries:
+            kind = "" if _skipped(entry.name) else _kind(entry)
+            if kind == "link":
+                links.append(f"{name}{entry.name}/")
+            elif kind:
+                waiting.append(f"{name}{entry.name}{'/' if kind == 'folder' else ''}")
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """What an entry is: a "file", a "folder", a "link" to a folder, or "" (a pipe, a broken link)."""
+    try:
+        if entry.is_dir(follow_symlinks=False):
+            return "folder"
+        return "link" if entry.is_dir() else "file" if entry.is_file() else ""
+    except OSError:  # a link that leads to itself, a disk that fails
+        return ""
 
 
 def _skipped(name: str) -> bool:
@@ -239,6 +275,8 @@ def _unreadable(error: Exception) -> str:
         return "a zip with a password; unpack it first"
     if isinstance(error, NotImplementedError):
         return "a zip packed by a method that is not supported; unpack it first"
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return "a path too long for this system; move it to a folder nearer the root"
     if isinstance(error, KeyError | FileNotFoundError):
         return "is no longer there; scan again"
     reason = error.strerror if isinstance(error, OSError) else type(error).__name__

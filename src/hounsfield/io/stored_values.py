@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hounsfield.core.errors import BadInput
 
-__all__ = ["require_finite", "rescaled"]
+__all__ = ["require_finite", "require_lowest_bits", "require_usable", "rescaled", "turned_over"]
 
 
 def rescaled(stored: NDArray[np.generic], slope: float, intercept: float) -> NDArray[np.generic]:
@@ -21,8 +21,7 @@ def rescaled(stored: NDArray[np.generic], slope: float, intercept: float) -> NDA
     >>> rescaled(np.array([2], np.uint8), .5, 0)
     array([1.], dtype=float32)
     """
-    if not (np.isfinite(slope) and np.isfinite(intercept)) or slope == 0:
-        raise BadInput(f"its rescale slope {slope} and intercept {intercept} cannot be used; send it again")
+    require_usable(slope, intercept)
     if slope == 1 and intercept == 0:
         return stored
     whole = float(slope).is_integer() and float(intercept).is_integer()
@@ -32,6 +31,33 @@ def rescaled(stored: NDArray[np.generic], slope: float, intercept: float) -> NDA
             if np.iinfo(kind).min <= min(bounds) and max(bounds) <= np.iinfo(kind).max:
                 return (stored.astype(np.int64) * int(slope) + int(intercept)).astype(kind)
     return (stored.astype(np.float64) * slope + intercept).astype(np.float32)
+
+
+def require_usable(slope: float, intercept: float) -> None:
+    """Raise BadInput unless slope and intercept are finite and the slope is not zero."""
+    if not (np.isfinite(slope) and np.isfinite(intercept)) or slope == 0:
+        raise BadInput(f"its rescale slope {slope} and intercept {intercept} cannot be used; send it again")
+
+
+def require_lowest_bits(allocated: int, stored: int, high: int) -> None:
+    """Raise BadInput unless the stored bits are the lowest ones, as the standard has had it since 1993."""
+    if 1 <= stored < allocated and high != stored - 1:
+        raise BadInput(
+            f"stores {stored} bits below bit {high} where bit {stored - 1} was expected; send it again"
+        )
+
+
+def turned_over(stored: NDArray[np.generic], *, bits_stored: int) -> NDArray[np.generic]:
+    """MONOCHROME1 as MONOCHROME2: the largest stored value becomes the smallest (PS3.3 C.7.6.3.1.2).
+
+    >>> turned_over(np.array([0, 4095], np.uint16), bits_stored=12)
+    array([4095,    0], dtype=uint16)
+    """
+    if stored.dtype.kind == "f":
+        return np.negative(stored)
+    if stored.dtype.kind == "i":
+        return np.invert(stored)
+    return np.asarray(stored.dtype.type((1 << bits_stored) - 1) - stored)
 
 
 def require_finite(values: NDArray[np.generic]) -> None:

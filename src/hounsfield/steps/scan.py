@@ -10,10 +10,16 @@ from hounsfield.core.index import Index
 __all__ = ["scan"]
 
 
-def scan(source: Path | str, *, progress: Callable[[int, int], None] | None = None) -> Index:
+def scan(
+    source: Path | str,
+    *,
+    out: Path | str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Index:
     """Index a folder, zip or file of DICOM, NIfTI, PNG/JPEG/TIFF or .npz.
 
-    Raises BadInput where there is nothing that can be read, saying what was found instead.
+    With `out` a row for every object is written there as Parquet, and a later scan to the same place reads
+    only what has changed. Raises BadInput where there is nothing that can be read, saying what was found.
 
     >>> scan("no-such-folder")
     Traceback (most recent call last):
@@ -22,4 +28,4 @@ def scan(source: Path | str, *, progress: Callable[[int, int], None] | None = No
     """
     from hounsfield.io.catalogue import index_of
 
-    return index_of(source, progress=progress)
+    return index_of(source, out=out, progress=progress)

@@ -7,10 +7,9 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -18,25 +17,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Elements",
     "HeaderFault",
-    "PixelStart",
     "age_in_years",
     "faults",
-    "read_until_pixels",
     "silence_pydicom",
 ]
-
-_WANTED = """
-    SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID PatientID IssuerOfPatientID PatientAge
-    PatientBirthDate PatientSex StudyDate InstitutionName Manufacturer ManufacturerModelName Modality
-    BodyPartExamined ImageLaterality Laterality ViewPosition ImageType InstanceNumber Rows Columns
-    NumberOfFrames SamplesPerPixel PhotometricInterpretation PlanarConfiguration BitsAllocated BitsStored
-    HighBit PixelRepresentation PixelSpacing ImagerPixelSpacing NominalScannedPixelSpacing SliceThickness
-    ImagePositionPatient ImageOrientationPatient RescaleSlope RescaleIntercept RescaleType AcquisitionNumber
-    EchoNumbers EchoTime TemporalPositionIdentifier DiffusionBValue TriggerTime AcquisitionTime
-    SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence RedPaletteColorLookupTableDescriptor
-    ModalityLUTSequence
-""".split()  # noqa: SIM905 - fifty keywords, readable
-_PIXELS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
 
 
 @cache
@@ -60,18 +44,6 @@ def faults() -> tuple[type[Exception], ...]:
 
 class HeaderFault(ValueError):
     """A header that contradicts the standard; its message is safe to show."""
-
-
-@dataclass(frozen=True, slots=True)
-class PixelStart:
-    """How long the pixel data are: declared bytes (-1 if open-ended) and bytes that the file holds.
-
-    `closed` is False where open-ended pixel data, as compressed ones are, break off.
-    """
-
-    declared: int
-    available: int
-    closed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,58 +94,6 @@ class Elements:
 
     def items(self, keyword: str) -> list[Elements]:
         return [Elements(item) for item in self.dataset.get(keyword) or ()]
-
-    @staticmethod
-    def name(uid: str) -> str:
-        """The standard's name of a UID, "" if it has none."""
-        from pydicom.uid import UID
-
-        name = UID(uid).name if uid else ""
-        return "" if name == uid else name
-
-
-def read_until_pixels(file: IO[bytes], *, size: int) -> tuple[Dataset, PixelStart | None]:
-    """Read the wanted elements of a file of `size` bytes and stop where its pixels begin.
-
-    Raises one of `faults()` where the file is not DICOM at all.
-    """
-    from pydicom.filereader import read_partial
-    from pydicom.tag import Tag
-
-    silence_pydicom()
-    declared: list[int] = []
-
-    def at_pixels(tag: int, _vr: str | None, length: int) -> bool:
-        if tag in _PIXELS:
-            declared.append(-1 if length == 0xFFFFFFFF else length)
-        return tag in _PIXELS
-
-    wanted = [Tag(keyword) for keyword in _WANTED]
-    stop: Callable[[Any, str | None, int], bool] = at_pixels
-    dataset = read_partial(cast(BinaryIO, file), stop_when=stop, force=True, specific_tags=list(wanted))
-    if not declared:
-        return dataset, None
-    deflated = dataset.file_meta.get("TransferSyntaxUID") == "1.2.840.10008.1.2.1.99"
-    # an element's header is 12 bytes with a written 32-bit length, 8 where the type is implicit
-    header = 8 if dataset.original_encoding[0] else 12
-    if deflated:
-        return dataset, PixelStart(declared[0], declared[0])
-    start = file.tell() + header
-    closed = declared[0] >= 0 or _closed(file, start, size)
-    return dataset, PixelStart(declared[0], max(0, size - start), closed)
-
-
-def _closed(file: IO[bytes], start: int, size: int) -> bool:
-    """True if all fragments from `start` on lie in the file and end with a delimiter (PS3.5 A.4)."""
-    while start + 8 <= size:
-        file.seek(start)
-        mark = file.read(8)
-        if mark[:4] == b"\xfe\xff\xdd\xe0":
-            return True
-        if mark[:4] != b"\xfe\xff\x00\xe0":
-            return False
-        start += 8 + int.from_bytes(mark[4:], "little")
-    return False
 
 
 @cache

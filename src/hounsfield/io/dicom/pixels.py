@@ -2,48 +2,77 @@
 
 Order of work: decode, mask to the stored bits, turn MONOCHROME1 over, modality LUT or rescale of
 each frame, colour to RGB. Pixels equal to PixelPaddingValue are left as they are: like every other
-pixel they are rescaled, so a plan that must ignore them can.
+pixel they are rescaled, so a plan that must ignore them can. `stack_values` does the same for all files
+of a stack, from a header table.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hounsfield.core.errors import BadInput
+from hounsfield.io.dicom.codecs.frames import decoded
+from hounsfield.io.dicom.codecs.layout import CodecFault, Layout
 from hounsfield.io.dicom.elements import Elements, faults
-from hounsfield.io.dicom.headers import fault_of_syntax, truncated
-from hounsfield.io.stored_values import require_finite, rescaled
+from hounsfield.io.dicom.stack_values import stack_values
+from hounsfield.io.stored_values import require_finite, require_lowest_bits, rescaled, turned_over
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
 
-__all__ = ["joined", "pixels_of"]
+__all__ = ["frames_of", "joined", "pixels_of", "stack_values"]
 
 Pixels = NDArray[Any]
-_FLOATING = ("FloatPixelData", "DoubleFloatPixelData")
+_FLOATING = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
 
 
-def pixels_of(dataset: FileDataset) -> Pixels:
-    """Decode all frames of a file and give their values (C, K, J, I).
+def pixels_of(
+    dataset: FileDataset, *, frames: Sequence[int] = (), raw: memoryview | None = None, threads: int = 0
+) -> Pixels:
+    """Decode the frames of a file (all, or those numbered from 0) and give their values (C, K, J, I).
 
-    Raises BadInput where pixels are missing, cut short, damaged or stored in an unknown way.
+    `raw` is the value of the pixel data where the dataset was read without it. Raises BadInput where
+    pixels are missing, cut short, damaged or stored in an unknown way.
     """
     found = Elements(dataset)
-    frames = _decoded(found)
-    if frames.dtype.kind == "f":
-        frames = frames.astype(np.float32, copy=False)
-    else:
-        frames = _stored_bits(frames, found)
-    if found.text("PhotometricInterpretation") == "PALETTE COLOR":
-        frames = _palette(frames, dataset)
-    elif frames.shape[-1] == 1:
-        frames = _grey_values(frames, found)
-    require_finite(frames)
-    native = frames.astype(frames.dtype.newbyteorder("="), copy=False)
+    try:
+        values = frames_of(dataset, frames=frames, raw=raw, threads=threads)
+        if found.text("PhotometricInterpretation") == "PALETTE COLOR":
+            values = _palette(values, dataset)
+        elif values.shape[-1] == 1:
+            values = _grey_values(_at_most_single(values), found, frames)
+    except faults() as error:
+        raise BadInput(_malformed(error)) from error
+    values = _at_most_single(values)
+    require_finite(values)
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
     return np.ascontiguousarray(np.moveaxis(native, -1, 0))
+
+
+def frames_of(
+    dataset: FileDataset, *, frames: Sequence[int] = (), raw: memoryview | None = None, threads: int = 0
+) -> Pixels:
+    """The stored numbers of a file's frames (K, J, I, C): decoded, colour as RGB, before any rescale.
+
+    Palette indices stay indices. Raises BadInput as `pixels_of` does.
+    """
+    found = Elements(dataset)
+    try:
+        keyword = "PixelData" if raw is not None else _keyword(found)
+        layout = _layout(found, keyword)
+        offsets = _extended_offsets(found)
+        content = memoryview(dataset[keyword].value or b"") if raw is None else raw
+        return decoded(
+            content, layout, which=frames, offsets=offsets, closed=raw is not None, threads=threads
+        )
+    except CodecFault as error:
+        raise BadInput(str(error)) from error
+    except faults() as error:
+        raise BadInput(_malformed(error)) from error
 
 
 def joined(slices: list[Pixels]) -> Pixels:
@@ -52,97 +81,83 @@ def joined(slices: list[Pixels]) -> Pixels:
     return np.concatenate(slices, axis=1, dtype=np.float32 if floating else None, casting="unsafe")
 
 
-def _decoded(found: Elements) -> Pixels:
-    """All frames as (K, J, I, C), colours as RGB."""
-    from pydicom.pixels.decoders.base import get_decoder
-    from pydicom.uid import UID
-
-    dataset = found.dataset
-    if not any(k in dataset for k in ("PixelData", *_FLOATING)):
-        raise BadInput("holds no pixel data; send it again")
-    syntax = _transfer_syntax(found)
-    if fault := fault_of_syntax(syntax):
-        raise BadInput(fault)
-    decoder = get_decoder(UID(syntax))
-    if decoder.is_native:
-        _require_whole(found)
-    try:
-        pixels, about = decoder.as_array(dataset, raw=False)
-    except faults() as error:
-        raise BadInput(
-            f'has pixel data that cannot be decoded from "{UID(syntax).name}" '
-            f"({type(error).__name__}); send it again or export it uncompressed"
-        ) from error
-    frames = max(1, found.whole("NumberOfFrames", 1))
-    shape = (frames, found.whole("Rows", 0), found.whole("Columns", 0), int(about["samples_per_pixel"]))
-    if pixels.size != np.prod(shape):
-        raise BadInput(f"decodes to {pixels.shape} values where {shape} were expected; send it again")
-    return pixels.reshape(shape)
+def _malformed(error: Exception) -> str:
+    return f"its DICOM elements do not follow the standard ({type(error).__name__}); send it again"
 
 
-def _transfer_syntax(found: Elements) -> str:
-    """The transfer syntax; without file meta information, the one the elements were written in."""
-    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-
-    meta = found.dataset.file_meta
-    if "TransferSyntaxUID" not in meta:
-        implicit, little = found.dataset.original_encoding
-        if implicit:
-            meta.TransferSyntaxUID = ImplicitVRLittleEndian
-        else:
-            meta.TransferSyntaxUID = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-    return str(meta.TransferSyntaxUID)
+def _keyword(found: Elements) -> str:
+    for keyword in ("PixelData", *_FLOATING):
+        if keyword in found.dataset:
+            return keyword
+    if "PixelDataProviderURL" in found.dataset:
+        raise BadInput("keeps its pixel data on another server (JPIP); fetch the whole object and scan again")
+    raise BadInput("holds no pixel data; send it again")
 
 
-def _require_whole(found: Elements) -> None:
-    from pydicom.pixels.utils import get_expected_length
-
-    keyword = next(k for k in ("PixelData", *_FLOATING) if k in found.dataset)
-    held = len(found.dataset[keyword].value or b"")
-    expected = get_expected_length(found.dataset)
-    if held < expected:
-        raise BadInput(truncated(held, expected))
-
-
-def _stored_bits(frames: Pixels, found: Elements) -> Pixels:
-    """Keep only the stored bits: older files hide overlays in the others (PS3.5 8.1.1)."""
-    stored = found.whole("BitsStored", found.whole("BitsAllocated", 8))
-    high = found.whole("HighBit", stored - 1)
-    size = frames.dtype.itemsize * 8
-    if stored >= size or stored < 1:
-        return frames
-    if high != stored - 1:
-        raise BadInput(
-            f"stores {stored} bits below bit {high} where bit {stored - 1} was expected; send it again"
-        )
-    if frames.dtype.kind == "u":
-        return np.asarray(frames & frames.dtype.type((1 << stored) - 1))
-    spare = size - stored  # shifting up and down again extends the sign
-    return (frames << spare) >> spare
+def _layout(found: Elements, keyword: str) -> Layout:
+    """What the header says about the frames. Raises BadInput or CodecFault where it contradicts itself."""
+    syntax, big_endian = _transfer_syntax(found)
+    allocated = found.whole("BitsAllocated", 8)
+    stored = found.whole("BitsStored", allocated)
+    if keyword not in _FLOATING:
+        require_lowest_bits(allocated, stored, found.whole("HighBit", stored - 1))
+    element = found.dataset.get_item(keyword)
+    return Layout(
+        syntax=syntax,
+        frames=max(1, found.whole("NumberOfFrames", 1)),
+        rows=found.whole("Rows", 0),
+        columns=found.whole("Columns", 0),
+        samples=found.whole("SamplesPerPixel", 1),
+        bits_allocated=allocated,
+        bits_stored=stored,
+        signed=found.whole("PixelRepresentation", 0) == 1 and allocated > 1,
+        photometric=found.text("PhotometricInterpretation"),
+        planar=found.whole("PlanarConfiguration", 0) == 1,
+        floating=_FLOATING.get(keyword, ""),
+        big_endian=big_endian,
+        words=big_endian and element is not None and element.VR == "OW",
+    )
 
 
-def _grey_values(frames: Pixels, found: Elements) -> Pixels:
+def _transfer_syntax(found: Elements) -> tuple[str, bool]:
+    """The transfer syntax, and True if values are big endian; without file meta, as elements were read."""
+    implicit, little = found.dataset.original_encoding
+    named = str(found.dataset.file_meta.get("TransferSyntaxUID") or "")
+    if named:
+        return named, named == "1.2.840.10008.1.2.2"
+    if implicit:
+        return "1.2.840.10008.1.2", False
+    return ("1.2.840.10008.1.2.1", False) if little else ("1.2.840.10008.1.2.2", True)
+
+
+def _extended_offsets(found: Elements) -> list[int]:
+    table = found.dataset.get("ExtendedOffsetTable")
+    return [int(v) for v in np.frombuffer(table[: len(table) // 8 * 8], "<u8")] if table else []
+
+
+def _at_most_single(values: Pixels) -> Pixels:
+    """float64 as float32; what does not fit stays and is refused as not finite."""
+    if values.dtype.kind != "f" or values.dtype == np.float32:
+        return values
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
+def _grey_values(values: Pixels, found: Elements, frames: Sequence[int]) -> Pixels:
     """Turn MONOCHROME1 over and apply the modality LUT or the rescale of each frame (C.11.1)."""
-    slopes = _rescales(found, len(frames))
+    slopes = _rescales(found, max(1, found.whole("NumberOfFrames", 1)))
     quantitative = found.text("Modality") in ("CT", "PT") and any(s != (1.0, 0.0) for s in slopes)
     # Hounsfield units and activity keep their meaning: there MONOCHROME1 is only a way to show them.
     if found.text("PhotometricInterpretation") == "MONOCHROME1" and not quantitative:
-        frames = _turned_over(frames, found)
+        values = turned_over(values, bits_stored=found.whole("BitsStored", values.dtype.itemsize * 8))
     if found.group("ModalityLUTSequence"):
-        return _looked_up(frames, found)
+        return _looked_up(values, found)
+    slopes = [slopes[k] for k in frames] if frames else slopes
     if len(set(slopes)) == 1:
-        return rescaled(frames, *slopes[0])
-    one_by_one = [rescaled(f, *s) for f, s in zip(frames, slopes, strict=True)]
-    return np.stack([f.astype(np.result_type(*one_by_one), copy=False) for f in one_by_one])
-
-
-def _turned_over(frames: Pixels, found: Elements) -> Pixels:
-    if frames.dtype.kind == "f":
-        return -frames
-    if frames.dtype.kind == "i":
-        return ~frames
-    stored = found.whole("BitsStored", frames.dtype.itemsize * 8)
-    return np.asarray(frames.dtype.type((1 << stored) - 1) - frames)
+        return rescaled(values, *slopes[0])
+    one_by_one = [rescaled(f, *s) for f, s in zip(values, slopes, strict=True)]
+    kind = np.float32 if any(f.dtype.kind == "f" for f in one_by_one) else np.result_type(*one_by_one)
+    return np.stack([f.astype(kind, copy=False) for f in one_by_one])
 
 
 def _rescales(found: Elements, frames: int) -> list[tuple[float, float]]:
@@ -164,22 +179,22 @@ def _rescale(found: Elements) -> tuple[float, float]:
     return slope[0], intercept[0]
 
 
-def _looked_up(frames: Pixels, found: Elements) -> Pixels:
+def _looked_up(values: Pixels, found: Elements) -> Pixels:
     from pydicom.pixels.processing import apply_modality_lut
 
     try:
-        return np.asarray(apply_modality_lut(frames, found.dataset))
+        return np.asarray(apply_modality_lut(values, found.dataset))
     except faults() as error:
         raise BadInput("has a modality LUT that cannot be applied; send it again") from error
 
 
-def _palette(frames: Pixels, dataset: FileDataset) -> Pixels:
+def _palette(values: Pixels, dataset: FileDataset) -> Pixels:
     from pydicom.pixels.processing import apply_color_lut
 
     try:
         if not dataset.original_encoding[1]:
             _swap_palette_words(dataset)
-        return np.asarray(apply_color_lut(frames[..., 0], dataset))[..., :3]
+        return np.asarray(apply_color_lut(values[..., 0], dataset))[..., :3]
     except faults() as error:
         raise BadInput("has a colour palette that cannot be applied; convert the image to RGB") from error
 

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pyarrow as pa
 
 from hounsfield.core.errors import BadInput
-from hounsfield.core.index import Refused, Series
+from hounsfield.core.index import Series
 from hounsfield.core.volume import Volume
-from hounsfield.io.dicom.elements import Elements, faults, silence_pydicom
-from hounsfield.io.dicom.geometry import affine_of, flat_affine, stacked
-from hounsfield.io.dicom.headers import Header, header_of, read_header
-from hounsfield.io.dicom.pixels import joined, pixels_of
-from hounsfield.io.dicom.stacks import images_of, multi_frame_order
-from hounsfield.io.reader import READERS, Progress
+from hounsfield.io.dicom.mosaic import tiles_of
+from hounsfield.io.dicom.placed import series_of
+from hounsfield.io.dicom.stack_values import stack_values
+from hounsfield.io.dicom.stacks import images_of, placed_images
+from hounsfield.io.reader import READERS, Found, Progress
 from hounsfield.io.source import Source
-
-if TYPE_CHECKING:
-    from pydicom.dataset import FileDataset
 
 __all__ = ["DicomReader"]
 
@@ -33,6 +29,8 @@ _BARE_BIG_ENDIAN = re.compile(rb"\x00[\x02\x08]\x00.(UL|UI|CS|DA|TM|DT|LO|SH|ST|
 class DicomReader:
     """Reads DICOM files (PS3.10), also without preamble, and makes volumes of series of slices."""
 
+    by_folder = False
+
     def claims(self, name: str, head: bytes) -> bool:
         """True for the mark "DICM" at byte 128, a name that ends in .dcm, or a bare dataset.
 
@@ -43,78 +41,46 @@ class DicomReader:
             return True
         return any(p.match(head) for p in (_BARE_EXPLICIT, _BARE_IMPLICIT, _BARE_BIG_ENDIAN))
 
-    def scan(
-        self, source: Source, members: Sequence[str], progress: Progress
-    ) -> tuple[list[Series], list[Refused]]:
-        """Read all headers, then put slices of one series on each other."""
-        headers: list[Header] = []
-        for n, member in enumerate(members, start=1):
-            headers.append(read_header(source, member))
-            progress(n, len(members))
-        return images_of(headers)
+    def headers(self, source: Source, members: Sequence[str], progress: Progress) -> Iterator[pa.RecordBatch]:
+        """The headers of the members, a row a file in their order; a row says why a file cannot be used."""
+        from hounsfield.io.dicom.header_table import header_batches  # compiles: imported when used
 
-    def read(self, source: Source, series: Series) -> Volume:
-        """Decode a series: values as `pixels_of` gives them, and the affine to LPS millimetres.
+        return header_batches(source, members, progress=progress)
 
-        Raises BadInput where a file cannot be decoded or no longer fits the scan.
+    def images(self, source: Source, table: pa.Table) -> Found:
+        """Slices of one series put on each other; every other file is an image of its own."""
+        return images_of(source, table)
+
+    def read(self, source: Source, series: Series, *, dtype: type[np.float32] | None = None) -> Volume:
+        """Decode a series: values as `stack_values` gives them, and the affine to LPS millimetres.
+
+        The headers are read again and must make the same image. Raises BadInput where they do not, or
+        where a file cannot be decoded.
         """
-        try:
-            if len(series.files) == 1:
-                return _one_file(source, series.files[0])
-            return _stack(source, series)
-        except faults() as error:
-            raise BadInput(
-                f"its DICOM elements do not follow the standard ({type(error).__name__}); send it again"
-            ) from error
+        from hounsfield.io.dicom.header_table import header_table
+
+        table = header_table(source, series.files)
+        headers, found, refused = placed_images(source, table)
+        if refused:
+            raise BadInput(next(iter(refused.values())))
+        everything = tuple(range(len(series.files)))
+        same = [p for p in found if p.rows == everything and p.frames == series.frames]
+        if len(same) != 1:
+            raise BadInput("its slices have changed since the scan (place or order); scan again")
+        _require_unchanged(series_of(source, headers, same)[0], series)
+        values = stack_values(source, table, frames=same[0].frames, dtype=dtype)
+        data = tiles_of(values, same[0].tiles) if same[0].tiles else values
+        affine = np.eye(4) if same[0].affine is None else same[0].affine
+        objects = tuple(uid or "" for uid in table["sop_instance_uid"].to_pylist())
+        # the in-plane spacing of a cine is in the affine, but the step from frame to frame is not a length
+        return Volume(data, affine, objects, spacing_known=bool(same[0].spacing_mm))
 
 
-def _one_file(source: Source, member: str) -> Volume:
-    dataset, header = _loaded(source, member)
-    data = pixels_of(dataset)
-    order = multi_frame_order(header)
-    spacing = header.pixel_spacing_mm
-    if order:
-        if order.fault:
-            raise BadInput(order.fault)
-        affine = affine_of(header.planes[order.order[0]], spacing, order.step_mm)
-        return Volume(np.ascontiguousarray(data[:, order.order]), affine, (header.image.sop,), True)
-    frames = data.shape[1]
-    if not spacing:
-        return Volume(data, np.eye(4), (header.image.sop,), False)
-    depth = header.image.spacing_mm[0] if frames == 1 else 1.0
-    affine = flat_affine((depth, *spacing))
-    if header.planes and frames == 1:
-        affine = affine_of(header.planes[0], spacing, (header.planes[0].normal * depth).tolist())
-    # the in-plane spacing of a cine is in the affine, but the step from frame to frame is not a length
-    return Volume(data, affine, (header.image.sop,), spacing_known=frames == 1)
-
-
-def _stack(source: Source, series: Series) -> Volume:
-    headers: list[Header] = []
-    slices = []
-    for member in series.files:
-        dataset, header = _loaded(source, member)
-        if not header.planes or not header.pixel_spacing_mm:
-            raise BadInput("a slice has lost its position since the scan; scan again")
-        headers.append(header)
-        slices.append(pixels_of(dataset))
-    order = stacked([h.planes[0] for h in headers])
-    if order.fault or order.order != tuple(range(len(headers))):
-        raise BadInput(f"its slices have changed since the scan ({order.fault or 'order'}); scan again")
-    if len({s.shape for s in slices}) > 1 or len({h.pixel_spacing_mm for h in headers}) > 1:
-        raise BadInput("its slices differ in size or spacing; scan again")
-    affine = affine_of(headers[0].planes[0], headers[0].pixel_spacing_mm, order.step_mm)
-    return Volume(joined(slices), affine, tuple(h.image.sop for h in headers), True)
-
-
-def _loaded(source: Source, member: str) -> tuple[FileDataset, Header]:
-    from pydicom import dcmread
-
-    silence_pydicom()
-    with source.open(member) as file:
-        dataset = dcmread(file, force=True)
-    found = Elements(dataset)
-    return dataset, header_of(found, member=member, pixels=None)
+def _require_unchanged(found: Series, expected: Series) -> None:
+    """Raise BadInput unless the image is of the same object, size and spacing as in the scan."""
+    for name in ("patient", "study", "series", "sop", "shape", "channels", "spacing_mm"):
+        if getattr(found, name) != getattr(expected, name):
+            raise BadInput(f"its slices have changed since the scan ({name.replace('_mm', '')}); scan again")
 
 
 READERS.add("dicom", DicomReader())
