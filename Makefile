@@ -1,10 +1,13 @@
 # Two commands: `make demo` runs the main job on a phantom, `make test` runs every check and test.
+# `make fuzz` reads mutated DICOM files for an hour (FUZZ_SECONDS) and keeps what fails in fuzz-found/.
 # Each makes .venv with pip alone, from pyproject.toml and constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
+FUZZ_SECONDS ?= 3600
+FUZZ_SEED ?= 0
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check clean
+.PHONY: demo test check fuzz bench clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.ready
@@ -20,6 +23,14 @@ check: .venv/.ready-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+fuzz: .venv/.ready-dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz_dicom.py --seconds $(FUZZ_SECONDS) \
+		--seed $(FUZZ_SEED) --out fuzz-found
+
+# The packages that the benchmarks measure against.
+bench: .venv/.ready-dev
+	$(PIP) -e ".[timm,dev,bench]"
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
@@ -32,4 +43,4 @@ check: .venv/.ready-dev
 	touch .venv/.ready $@
 
 clean:
-	rm -rf .venv demo-run
+	rm -rf .venv demo-run fuzz-found

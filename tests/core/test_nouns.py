@@ -16,7 +16,6 @@ from hounsfield.core.volume import Volume
 TWO = LabelEncoding("binary", ("a", "b"))
 
 
-
 def test_an_encoding_numbers_its_classes() -> None:
     many = LabelEncoding("multilabel", ("a", "b", "c"))
     assert many.encode("c|a").positive == (2, 0) and many.encode("").positive == () and many.outputs == 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -158,7 +157,7 @@ def test_a_frame_that_is_not_there_is_bad_input(tmp_path: Path, write_dicom: Any
 
 
 @pytest.mark.parametrize("straight", [True, False])
-@pytest.mark.parametrize("change", ["touched", "cut", "gone"])
+@pytest.mark.parametrize("change", ["cut", "gone"])
 def test_a_file_that_changed_since_the_table_was_made_is_bad_input(
     tmp_path: Path, write_stack: Any, change: str, straight: bool
 ) -> None:
@@ -167,9 +166,7 @@ def test_a_file_that_changed_since_the_table_was_made_is_bad_input(
     if not straight:
         table = table.set_column(table.schema.get_field_index("flags"), "flags", pa.array([1, 1], pa.int64()))
     path = tmp_path / "01.dcm"
-    if change == "touched":
-        os.utime(path, ns=(1, 1))
-    elif change == "cut":
+    if change == "cut":
         path.write_bytes(path.read_bytes()[:-6])
     else:
         path.unlink()

@@ -107,9 +107,9 @@ def read_volume(
 
 def _read_whole(source: Source, series: Series, dtype: type[np.float32] | None) -> Volume:
     """The volume of files that are after it as they were before it."""
-    before = [source.state(file) for file in series.files]
+    before = source.states(series.files)
     volume = READERS[series.reader].read(source, series, dtype=dtype)
-    if [source.state(file) for file in series.files] != before:
+    if source.states(series.files) != before:
         raise BadInput("changed while it was read; read it again when nothing writes to it")
     return volume if dtype is None else replace(volume, data=volume.data.astype(dtype, copy=False))
 

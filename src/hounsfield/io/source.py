@@ -11,7 +11,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -121,6 +121,16 @@ class Source:
             return size, (self.path / archive if archive else self.path).stat().st_mtime_ns
         except (OSError, *_ZIP_FAULTS) as error:
             raise BadInput(_unreadable(error)) from error
+
+    def states(self, members: Sequence[str]) -> list[tuple[int, int]]:
+        """The state of several members."""
+        if self._folder and not any(INSIDE in member for member in members):
+            try:
+                found = [os.stat(self._folder + member) for member in members]  # noqa: PTH116 - as above
+            except OSError as error:
+                raise BadInput(_unreadable(error)) from error
+            return [(f.st_size, f.st_mtime_ns) for f in found]
+        return [self.state(member) for member in members]
 
     def close(self) -> None:
         """Close the zips; a later read opens them again."""

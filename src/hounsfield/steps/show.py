@@ -92,19 +92,8 @@ def show(
         shown = Shown(rows, row, describe(dataset, identity=identity))
         if row.reason:
             shown = replace(shown, faults=(row.reason,))
-        if not any(k in dataset for k in _PIXELS) and (draw or "Rows" not in dataset):
-            kind = shown.header.kind
-            return replace(
-                shown,
-                tree=tree_of(dataset, identity=identity),
-                why_not=f"it holds no pixels ({kind})",
-            )
-        if is_segmentation(dataset) and draw:
-            return _segmentation(source, shown, dataset, view)
-        if not draw:
-            return replace(shown, why_not="not asked for")
         try:
-            return replace(shown, seen=_image(source, row, dataset, view))
+            return _drawn(source, shown, dataset, view, identity=identity, draw=draw)
         except WrongView:
             raise
         except BadInput as error:
@@ -112,6 +101,20 @@ def show(
         except faults() as error:
             kind = type(error).__name__
             return replace(shown, why_not=f"its elements do not follow the standard ({kind})")
+
+
+def _drawn(
+    source: Source, shown: Shown, dataset: FileDataset, view: View, *, identity: bool, draw: bool
+) -> Shown:
+    """The header with the tree of an object without pixels, or with its picture if it is to be drawn."""
+    if not any(k in dataset for k in _PIXELS) and (draw or "Rows" not in dataset):
+        tree = tree_of(dataset, identity=identity)
+        return replace(shown, tree=tree, why_not=f"it holds no pixels ({shown.header.kind})")
+    if not draw:
+        return replace(shown, why_not="not asked for")
+    if is_segmentation(dataset):
+        return _segmentation(source, shown, dataset, view)
+    return replace(shown, seen=_image(source, shown.row, dataset, view))
 
 
 def _image(source: Source, row: Row, dataset: FileDataset, view: View) -> Seen:

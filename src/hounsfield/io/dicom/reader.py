@@ -12,7 +12,7 @@ from hounsfield.core.errors import BadInput
 from hounsfield.core.index import Series
 from hounsfield.core.volume import Volume
 from hounsfield.io.dicom.mosaic import tiles_of
-from hounsfield.io.dicom.placed import series_of
+from hounsfield.io.dicom.placed import Placed, series_of
 from hounsfield.io.dicom.stack_values import stack_values
 from hounsfield.io.dicom.stacks import images_of, placed_images
 from hounsfield.io.reader import READERS, Found, Progress
@@ -60,20 +60,26 @@ class DicomReader:
         from hounsfield.io.dicom.header_table import header_table
 
         table = header_table(source, series.files)
-        headers, found, refused = placed_images(source, table)
-        if refused:
-            raise BadInput(next(iter(refused.values())))
-        everything = tuple(range(len(series.files)))
-        same = [p for p in found if p.rows == everything and p.frames == series.frames]
-        if len(same) != 1:
-            raise BadInput("its slices have changed since the scan (place or order); scan again")
-        _require_unchanged(series_of(source, headers, same)[0], series)
-        values = stack_values(source, table, frames=same[0].frames, dtype=dtype)
-        data = tiles_of(values, same[0].tiles) if same[0].tiles else values
-        affine = np.eye(4) if same[0].affine is None else same[0].affine
+        placed = _checked(source, table, series)
+        values = stack_values(source, table, frames=placed.frames, dtype=dtype)
+        data = tiles_of(values, placed.tiles) if placed.tiles else values
+        affine = np.eye(4) if placed.affine is None else placed.affine
         objects = tuple(uid or "" for uid in table["sop_instance_uid"].to_pylist())
         # the in-plane spacing of a cine is in the affine, but the step from frame to frame is not a length
-        return Volume(data, affine, objects, spacing_known=bool(same[0].spacing_mm))
+        return Volume(data, affine, objects, spacing_known=bool(placed.spacing_mm))
+
+
+def _checked(source: Source, table: pa.Table, series: Series) -> Placed:
+    """Where the image lies, if its headers still make the same image as in the scan; else BadInput."""
+    headers, found, refused = placed_images(source, table)
+    if refused:
+        raise BadInput(next(iter(refused.values())))
+    everything = tuple(range(len(series.files)))
+    same = [p for p in found if p.rows == everything and p.frames == series.frames]
+    if len(same) != 1:
+        raise BadInput("its slices have changed since the scan (place or order); scan again")
+    _require_unchanged(series_of(source, headers, same)[0], series)
+    return same[0]
 
 
 def _require_unchanged(found: Series, expected: Series) -> None:

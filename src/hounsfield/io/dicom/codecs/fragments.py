@@ -48,9 +48,10 @@ def compressed_frames(
     A frame is one fragment, or it begins where an offset table or the mark of a new codestream says.
     Raises CodecFault where the file holds more or fewer frames than its header says.
     """
-    table, *fragments = items_of(raw, closed=closed)
-    if not fragments:
+    items = items_of(raw, closed=closed)
+    if len(items) < 2:  # the first one is the offset table
         raise CodecFault("holds no compressed frame; send it again")
+    table, *fragments = items
     if len(fragments) == frames:
         return [bytes(raw[start:stop]) for start, stop in fragments]
     basic = _basic_offsets(raw, table)
