@@ -261,8 +261,8 @@ def test_a_file_that_changes_while_it_is_read_is_bad_input(
         os.utime(tmp_path / "02.dcm", (1, 1))
         return values
 
-    monkeypatch.setattr("hounsfield.io.dicom.reader.stack_values", read_and_touch)
-    with Source(tmp_path) as source, pytest.raises(BadInput, match="changed while it was read; scan again"):
+    monkeypatch.setattr("hounsfield.io.dicom.stack_values.stack_values", read_and_touch)
+    with Source(tmp_path) as source, pytest.raises(BadInput, match="changed while it was read; read it again"):
         read_volume(source, series)
 
 

@@ -13,7 +13,6 @@ from hounsfield.core.index import Series
 from hounsfield.core.volume import Volume
 from hounsfield.io.dicom.mosaic import tiles_of
 from hounsfield.io.dicom.placed import Placed, series_of
-from hounsfield.io.dicom.stack_values import stack_values
 from hounsfield.io.dicom.stacks import images_of, placed_images
 from hounsfield.io.reader import READERS, Found, Progress
 from hounsfield.io.source import Source
@@ -57,7 +56,8 @@ class DicomReader:
         The headers are read again and must make the same image. Raises BadInput where they do not, or
         where a file cannot be decoded.
         """
-        from hounsfield.io.dicom.header_table import header_table
+        from hounsfield.io.dicom.header_table import header_table  # compiles, as the next does
+        from hounsfield.io.dicom.stack_values import stack_values
 
         table = header_table(source, series.files)
         placed = _checked(source, table, series)

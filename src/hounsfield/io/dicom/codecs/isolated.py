@@ -72,16 +72,16 @@ class _Worker:
         os.set_blocking(self.to, False)
         _widen(self.to, self.from_)
 
-    def ask(self, decoder: str, codestream: bytes, most_bytes: int, seconds: float) -> NDArray[Any]:
+    def ask(self, asked: dict[str, Any], codestream: bytes, seconds: float) -> NDArray[Any]:
         """Raises _WorkerGone, or CodecFault where the decoder refused the codestream."""
         deadline = time.monotonic() + seconds + (_START_SECONDS if self.fresh else 0)
-        request = {"decoder": decoder, "length": len(codestream), "most_bytes": most_bytes}
+        request = {**asked, "length": len(codestream)}
         self._send(json.dumps(request).encode() + b"\n" + codestream, deadline)
         about = json.loads(self._line(deadline))
         if "error" in about:
             self.fresh = False
             raise CodecFault(f"holds a damaged compressed frame ({about['error']}); send it again")
-        if about["length"] > most_bytes:
+        if about["length"] > asked["most_bytes"]:
             raise _WorkerGone
         values = np.empty(about["length"], np.uint8)
         self._fill(memoryview(values), deadline)
@@ -148,14 +148,14 @@ class _Pool:
         self.lock = threading.Lock()
         self.places = threading.Semaphore(max(1, os.cpu_count() or 1))
 
-    def ask(self, decoder: str, codestream: bytes, most_bytes: int, seconds: float) -> NDArray[Any]:
+    def ask(self, asked: dict[str, Any], codestream: bytes, seconds: float) -> NDArray[Any]:
         with self.places:
             with self.lock:
                 worker = self.idle.pop() if self.idle else None
             worker = worker or _Worker()
             healthy = False
             try:
-                values = worker.ask(decoder, codestream, most_bytes, seconds)
+                values = worker.ask(asked, codestream, seconds)
                 healthy = True
                 return values
             except CodecFault:
@@ -178,7 +178,9 @@ class _Pool:
 _pool = _Pool()
 
 
-def decode_apart(decoder: str, codestream: bytes, *, most_bytes: int, values: int = 0) -> NDArray[Any]:
+def decode_apart(
+    decoder: str, codestream: bytes, *, most_bytes: int, values: int = 0, threads: int = 1
+) -> NDArray[Any]:
     """Decode a frame of so many `values` in a worker that may hold `most_bytes` beside itself.
 
     The values come in the shape that the decoder gives them.
@@ -187,7 +189,8 @@ def decode_apart(decoder: str, codestream: bytes, *, most_bytes: int, values: in
     """
     try:
         seconds = SECONDS_A_FRAME * max(1.0, values / _USUAL_VALUES)
-        return _pool_of_this_process().ask(decoder, codestream, most_bytes, seconds)
+        asked = {"decoder": decoder, "most_bytes": most_bytes, "threads": threads}
+        return _pool_of_this_process().ask(asked, codestream, seconds)
     except _WorkerGone as error:
         raise CodecFault(
             "holds a damaged compressed frame that its decoder could not survive; send it again"

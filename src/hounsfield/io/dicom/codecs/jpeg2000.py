@@ -24,6 +24,9 @@ def decode_jpeg2000(frame: bytes, layout: Layout, into: NDArray[Any] | None = No
     found, codestream = codestream_of_jpeg2000(frame)
     require_fit(found, layout)
     # a decoder holds 32-bit coefficients and its own copies of the image
-    values = decode_apart("jpeg2k", codestream, most_bytes=48 * layout.values, values=layout.values)
+    # frames of one file go to several workers; a frame by itself is worth two threads in one
+    threads = 2 if layout.frames == 1 else 1
+    most = 48 * layout.values
+    values = decode_apart("jpeg2k", codestream, most_bytes=most, values=layout.values, threads=threads)
     shape = (layout.rows, layout.columns, layout.samples)
     return as_stored(values.reshape(shape), found.precision, layout)

@@ -1,7 +1,7 @@
 """A process that decodes one codestream after another and can die without harm.
 
 Run as a file by `isolated`; imports only what it needs, to start fast. Each request is a line of JSON
-(decoder, length, most_bytes) and the codestream; each answer a line of JSON (dtype and shape, or error)
+(decoder, length, most_bytes, threads) and the codestream; each answer a line of JSON (dtype and shape, or error)
 and the values. Ends when its input ends or when the process that started it is gone.
 """
 
@@ -28,8 +28,9 @@ def answer(request: dict[str, Any], codestream: bytes) -> tuple[dict[str, Any], 
     if request["decoder"] not in _ALLOWED:
         return {"error": "unknown decoder"}, b""
     decode = getattr(imagecodecs, f"{request['decoder']}_decode")
+    options = {"numthreads": int(request["threads"])} if request["decoder"] == "jpeg2k" else {}
     try:
-        values = np.ascontiguousarray(decode(codestream))
+        values = np.ascontiguousarray(decode(codestream, **options))
     except Exception as error:  # noqa: BLE001 - whatever a decoder raises, the next request is served
         return {"error": type(error).__name__}, b""
     return {"dtype": values.dtype.str, "shape": values.shape}, values.reshape(-1).view(np.uint8).data
