@@ -22,7 +22,9 @@ class Series:
     `frames` are the frames of a multi-frame file that make this volume, in order along its normal (()
     for all, in the file's order). `volume` says in words what tells this volume from the others of its
     series ("echo 2", "b-value 1000"). `stack` is "regular" or "tilt" where the slices' places were checked.
-    `compressed` is True where the pixels must be decoded.
+    `compressed` is True where the pixels must be decoded. `affine` is the 4 x 4 matrix from voxel (i, j, k)
+    to LPS mm, row by row, of a stack, and `digest` a hash of the headers that gave it: while it is the same,
+    so is the affine.
 
     >>> Series(id="a.png", files=("a.png",), reader="raster", shape=(1, 28, 28)).is_flat
     True
@@ -56,6 +58,8 @@ class Series:
     volume: str = ""
     stack: str = ""
     compressed: bool = False
+    affine: tuple[float, ...] = ()
+    digest: str = ""
 
     @property
     def is_flat(self) -> bool:

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from hounsfield.core.errors import BadInput
 from hounsfield.core.index import Series
-from hounsfield.io.dicom.columns import FLAGS
+from hounsfield.io.dicom.columns import FLAGS, SCHEMA
 from hounsfield.io.dicom.datasets import read_header
 from hounsfield.io.dicom.elements import Elements, HeaderFault, age_in_years, faults
 from hounsfield.io.dicom.headers import Headers
 from hounsfield.io.source import Source
 
-__all__ = ["Placed", "series_of"]
+__all__ = ["Placed", "digest_of", "series_of"]
 
 _NAMES = """file patient_id issuer_of_patient_id study_instance_uid series_instance_uid sop_instance_uid
     modality body_part_examined laterality image_laterality view_position patient_sex patient_age
     patient_birth_date study_date institution_name manufacturer manufacturer_model_name
     photometric_interpretation samples_per_pixel bits_stored bits_allocated flags""".split()  # noqa: SIM905
 _AT_ONCE = 8192
+_WORTH_A_DIGEST = 8  # files: of fewer the place is soon found again
+_OF_THE_FILE = {"file", "size", "mtime_ns", "pixel_offset"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,26 @@ def series_of(source: Source, headers: Headers, found: Sequence[Placed]) -> list
         for placed, record in zip(part, records, strict=True):
             bits = _bits_of_lookup(source, record) if lookups[placed.rows[0]] else 0
             files = [record["file"]] if len(placed.rows) == 1 else headers.members(placed.rows)
-            images.append(_series(placed, record, tuple(files), bits))
+            image = _series(placed, record, tuple(files), bits)
+            images.append(_known_again(image, headers, placed) if len(files) >= _WORTH_A_DIGEST else image)
     return images
+
+
+def digest_of(rows: pa.Table) -> str:
+    """A hash of all that headers say, but for the files' names, sizes, times and where their pixels begin."""
+    names = [name for name in SCHEMA.names if name not in _OF_THE_FILE]
+    written = pa.BufferOutputStream()
+    for batch in rows.select(names).combine_chunks().to_batches():
+        written.write(batch.serialize())
+    return blake2b(written.getvalue(), digest_size=20).hexdigest()
+
+
+def _known_again(image: Series, headers: Headers, placed: Placed) -> Series:
+    """The image with its affine and its headers' digest, by which a reading knows that both still hold."""
+    if placed.affine is None or placed.frames or placed.tiles:
+        return image
+    rows = headers.table.take(pa.array(placed.rows))
+    return replace(image, affine=tuple(placed.affine.ravel().tolist()), digest=digest_of(rows))
 
 
 def _series(placed: Placed, record: dict[str, Any], files: tuple[str, ...], bits: int) -> Series:

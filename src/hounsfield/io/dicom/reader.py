@@ -12,7 +12,7 @@ from hounsfield.core.errors import BadInput
 from hounsfield.core.index import Series
 from hounsfield.core.volume import Volume
 from hounsfield.io.dicom.mosaic import tiles_of
-from hounsfield.io.dicom.placed import Placed, series_of
+from hounsfield.io.dicom.placed import Placed, digest_of, series_of
 from hounsfield.io.dicom.stacks import images_of, placed_images
 from hounsfield.io.reader import READERS, Found, Progress
 from hounsfield.io.source import Source
@@ -60,11 +60,14 @@ class DicomReader:
         from hounsfield.io.dicom.stack_values import stack_values
 
         table = header_table(source, series.files)
+        objects = tuple(uid or "" for uid in table["sop_instance_uid"].to_pylist())
+        if series.digest and digest_of(table) == series.digest:  # the same headers make the same image
+            values = stack_values(source, table, dtype=dtype)
+            return Volume(values, np.reshape(series.affine, (4, 4)), objects, spacing_known=True)
         placed = _checked(source, table, series)
         values = stack_values(source, table, frames=placed.frames, dtype=dtype)
         data = tiles_of(values, placed.tiles) if placed.tiles else values
         affine = np.eye(4) if placed.affine is None else placed.affine
-        objects = tuple(uid or "" for uid in table["sop_instance_uid"].to_pylist())
         # the in-plane spacing of a cine is in the affine, but the step from frame to frame is not a length
         return Volume(data, affine, objects, spacing_known=bool(placed.spacing_mm))
 

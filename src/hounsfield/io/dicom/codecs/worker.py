@@ -1,8 +1,8 @@
 """A process that decodes one codestream after another and can die without harm.
 
 Run as a file by `isolated`; imports only what it needs, to start fast. Each request is a line of JSON
-(decoder, length, most_bytes, threads) and the codestream; each answer a line of JSON (dtype and shape, or error)
-and the values. Ends when its input ends or when the process that started it is gone.
+(decoder, length, most_bytes, threads) and the codestream; each answer a line of JSON (dtype and shape, or
+error) and the values. Ends when its input ends or when the process that started it is gone.
 """
 
 from __future__ import annotations
