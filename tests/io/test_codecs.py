@@ -374,3 +374,19 @@ def test_a_worker_ends_with_the_process_that_started_it() -> None:
             return
         threading.Event().wait(0.05)
     raise AssertionError("the worker outlived its parent")
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.53", "1.2.840.10008.1.2.4.55"])
+def test_a_progressive_jpeg_of_the_retired_syntaxes_is_decoded(syntax: str) -> None:
+    import io
+
+    from PIL import Image
+    from pydicom.encaps import encapsulate
+
+    grey = np.add.outer(np.arange(40), np.arange(48)).astype(np.uint8)
+    written = io.BytesIO()
+    Image.fromarray(grey).save(written, "JPEG", quality=95, progressive=True)
+    layout = Layout(syntax, 1, 40, 48, bits_allocated=8, bits_stored=8)
+    found = decoded(memoryview(encapsulate([written.getvalue()])), layout)
+    assert found.shape == (1, 40, 48, 1)
+    np.testing.assert_array_equal(found[0, ..., 0], np.asarray(Image.open(written)))

@@ -94,6 +94,13 @@ def test_a_missing_source_suggests_its_neighbour(tmp_path: Path) -> None:
         Source(tmp_path / "no" / "such" / "place")
 
 
+def test_a_missing_source_does_not_list_its_neighbours(tmp_path: Path) -> None:
+    (tmp_path / "DOE^JANE").mkdir()
+    with pytest.raises(BadInput, match="check its spelling") as caught:
+        Source(tmp_path / "study")
+    assert "DOE" not in str(caught.value)
+
+
 def test_an_empty_folder_says_so(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / ".hidden").write_bytes(b"x")

@@ -21,7 +21,7 @@ from hounsfield.core.index import Index, Refused, Series
 from hounsfield.core.volume import Volume
 from hounsfield.io.folders import Place, places
 from hounsfield.io.index_file import IndexWriter, Previous, rescanned
-from hounsfield.io.index_rows import INDEX_SCHEMA, ROW_SCHEMA, ROWS_VERSION, judged, widened
+from hounsfield.io.index_rows import INDEX_SCHEMA, ROW_SCHEMA, judged, widened
 from hounsfield.io.reader import HEAD_BYTES, READERS, Found, Progress
 from hounsfield.io.row_spool import RowSpool
 from hounsfield.io.source import INSIDE, Source
@@ -182,11 +182,11 @@ def _by_folder(series: Sequence[Series]) -> list[Series]:
 
 def _origin(source: Path) -> dict[bytes, bytes]:
     """What an index must share with a scan to be brought up to date by it."""
-    return {b"hounsfield.source": bytes(source.absolute()), b"hounsfield.rows": ROWS_VERSION}
+    return {b"hounsfield.source": bytes(source.absolute())}
 
 
 def _previous(out: Path | str, source: Source) -> Previous | None:
-    """The index that stands at `out`, if it is of the same source and its rows mean the same."""
+    """The index that stands at `out`, if it is of the same source."""
     previous = Previous.open(out)
     if previous is None:
         return None

@@ -30,8 +30,6 @@ __all__ = [
     "widened",
 ]
 
-# To be raised when a row comes to mean something else: rows of another version are not used again.
-ROWS_VERSION = b"1"
 _BATCH = 2048
 _OWN = [
     "file", "reason", "reader", "number_of_frames", "rows", "columns", "samples_per_pixel", "bits_stored",

@@ -120,9 +120,18 @@ def _unpacked(content: bytes, most: int) -> bytes:
         return file.read(most)
 
 
+@cache
+def _silence_nibabel() -> None:
+    """Drop nibabel's remarks on a header as it mends it: what matters of them is checked here."""
+    import logging
+
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
+
+
 def _image_class(head: bytes) -> Any:
     import nibabel
 
+    _silence_nibabel()
     size = {int.from_bytes(head[:4], order) for order in ("little", "big")}
     if 348 in size:
         return nibabel.Nifti1Image

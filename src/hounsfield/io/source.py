@@ -273,6 +273,8 @@ def _missing(path: Path) -> str:
     except OSError:
         siblings = []
     hint = nearest(path.name, siblings) if siblings else "its folder is missing too"
+    if not hint.startswith("did you mean"):  # a list of what lies there may be a list of patients
+        hint = "check its spelling" if siblings else hint
     return f"{path} does not exist; expected a folder, a file or a zip; {hint}"
 
 

@@ -72,6 +72,8 @@ CODECS = {
     "1.2.840.10008.1.2.8.1": Codec("Deflated Image Frame Compression", "deflated:decode_deflated", _DEFLATE),
     "1.2.840.10008.1.2.4.50": Codec("JPEG Baseline (Process 1)", _OLD_JPEG, _JPEG),
     "1.2.840.10008.1.2.4.51": Codec("JPEG Extended (Process 2 and 4)", _OLD_JPEG, _JPEG),
+    "1.2.840.10008.1.2.4.53": Codec("JPEG Spectral Selection (Process 6 and 8)", _OLD_JPEG, _JPEG),
+    "1.2.840.10008.1.2.4.55": Codec("JPEG Full Progression (Process 10 and 12)", _OLD_JPEG, _JPEG),
     "1.2.840.10008.1.2.4.57": Codec("JPEG Lossless (Process 14)", _OLD_JPEG, _a_bit_a_value),
     "1.2.840.10008.1.2.4.70": Codec(
         "JPEG Lossless (Process 14, Selection Value 1)", _OLD_JPEG, _a_bit_a_value
