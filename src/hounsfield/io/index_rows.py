@@ -21,7 +21,6 @@ from hounsfield.io.source import Source
 
 __all__ = [
     "INDEX_SCHEMA",
-    "ROWS_VERSION",
     "ROW_SCHEMA",
     "Damaged",
     "judged",
