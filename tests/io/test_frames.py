@@ -14,6 +14,7 @@ from pydicom.sequence import Sequence as Items
 from hounsfield.core.errors import BadInput
 from hounsfield.core.volume import Volume
 from hounsfield.io import Source, index_of, read_volume
+from hounsfield.io.dicom.frames import read_frames
 
 
 def _only(folder: Path) -> Volume:
@@ -241,3 +242,17 @@ def test_projections_of_nuclear_medicine_have_none(tmp_path: Path, write_dicom: 
     write_dicom(tmp_path / "a.dcm", _frames(3), **_nuclear(4.0, ImageType=["ORIGINAL", "PRIMARY", "TOMO"]))
     (series,) = index_of(tmp_path).series
     assert (series.shape, series.spacing_mm) == ((3, 3, 4), ())
+
+
+def test_a_number_of_frames_that_nothing_backs_makes_no_table(tmp_path: Path, write_dicom: Any) -> None:
+    """Two thousand million frames in a kilobyte: a table of their places would be a hundred megabytes."""
+    import tracemalloc
+
+    write_dicom(tmp_path / "a.dcm", np.zeros((8, 8), np.uint8), Modality="NM", NumberOfFrames=2**31 - 1)
+    with Source(tmp_path) as source:
+        tracemalloc.start()
+        table = read_frames(source, "a.dcm", enhanced=False)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert len(table.positions_mm) == 1 and not table.placed
+    assert peak < 1 << 22

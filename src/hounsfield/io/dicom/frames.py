@@ -37,7 +37,7 @@ _CLASSIC = (
     "SpacingBetweenSlices", "DetectorInformationSequence", "GridFrameOffsetVector", "SliceVector",
     "ImageType", *_VECTORS,
 )  # fmt: skip
-_MOST_FRAMES = 1 << 20  # whatever a damaged number of frames says, no larger table is made
+_MOST_FRAMES = 1 << 17  # whatever a damaged number of frames says, no larger table is made
 _IN_STACK = {0x00209057, 0x00200032, 0x00209056, 0x00209301}  # dimensions that run along the stack
 
 
@@ -218,6 +218,7 @@ def _classic(found: Elements) -> FrameTable:
     directions = plane.numbers("ImageOrientationPatient", 6) if plane else ()
     spacing = found.numbers("PixelSpacing", 2)
     offsets = _offsets(found, frames) if position and directions else None
+    frames = 1 if offsets is None else frames  # without places one row tells all
     positions = np.full((frames, 3), np.nan)
     if offsets is not None:
         normal = np.cross(directions[:3], directions[3:])

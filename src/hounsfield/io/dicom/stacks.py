@@ -128,9 +128,10 @@ class _Search:
                 return [mosaic_of(self.source, self.headers, row)]
             member = self.headers.members([row])[0]
             frames = read_frames(self.source, member, enhanced=enhanced)
+            if shape[0] > 1 and not enhanced and not frames.placed:
+                return [self._without_depth(row, shape)]
             if shape[0] > 1:
-                found = volumes_of_frames(frames, row=row, shape=shape)
-                return found if enhanced or frames.placed else [self._without_depth(row, shape)]
+                return volumes_of_frames(frames, row=row, shape=shape)
             self.sides[row] = frames.laterality
             if frames.placed:
                 self.positions[row], self.orientations[row] = frames.positions_mm[0], frames.orientations[0]
