@@ -390,3 +390,18 @@ def test_a_progressive_jpeg_of_the_retired_syntaxes_is_decoded(syntax: str) -> N
     found = decoded(memoryview(encapsulate([written.getvalue()])), layout)
     assert found.shape == (1, 40, 48, 1)
     np.testing.assert_array_equal(found[0, ..., 0], np.asarray(Image.open(written)))
+
+
+def test_a_number_of_samples_that_is_no_colour_model_is_refused() -> None:
+    with pytest.raises(CodecFault, match="32767 samples per pixel"):
+        Layout("1.2.840.10008.1.2.1", 1, 4, 4, samples=32767)
+
+
+def test_pixels_that_do_not_fit_into_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr("hounsfield.io.dicom.codecs.frames.uncleared", full)
+    layout = Layout("1.2.840.10008.1.2.5", 1, 4, 4, bits_allocated=8, bits_stored=8)
+    with pytest.raises(CodecFault, match="more than there is here"):
+        decoded(memoryview(encapsulate([bytes(64) + b"\0" * 20])), layout)

@@ -80,7 +80,10 @@ def _decompressed(
     decode = CODECS[layout.syntax].load()
     name = CODECS[layout.syntax].name
     shape = (layout.rows, layout.columns, layout.samples)
-    out = uncleared((len(streams), *shape), layout.dtype)
+    try:
+        out = uncleared((len(streams), *shape), layout.dtype)
+    except MemoryError as error:
+        raise CodecFault(f"needs {promised >> 20} MiB when decoded, more than there is here") from error
     bits = out if out.dtype.kind == "u" else out.view(f"u{out.itemsize}")
     in_rgb = _after_decoding(layout)
 

@@ -41,6 +41,10 @@ class Layout:
     def __post_init__(self) -> None:
         if min(self.rows, self.columns, self.samples) < 1:
             raise CodecFault("is an image without its number of rows and columns; send it again")
+        if self.samples not in (1, 3, 4):
+            raise CodecFault(
+                f"has {self.samples} samples per pixel, where 1 (grey) or 3 (colour) were expected"
+            )
         allocated = self.bits_allocated
         if allocated != 1 and (
             allocated % 8 or not 0 < allocated <= _MOST_ALLOCATED or allocated in (24, 40, 48, 56)
