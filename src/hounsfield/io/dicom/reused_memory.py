@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["MOST_KEPT_BYTES", "uncleared"]
+__all__ = ["MOST_KEPT_BYTES", "forget", "uncleared"]
 
 MOST_KEPT_BYTES = 512 << 20
 _LEAST_BYTES = 16 << 20
@@ -45,6 +45,12 @@ class _Lent:
 
     def __init__(self, block: NDArray[np.uint8]) -> None:
         self.__array_interface__ = block.__array_interface__
+
+
+def forget() -> None:
+    """Give the kept memory back to the system."""
+    with _lock:
+        _kept.clear()
 
 
 def _keep(block: NDArray[np.uint8]) -> None:
