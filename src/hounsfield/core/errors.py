@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-__all__ = ["BadInput", "GateRefused", "HounsfieldError", "MissingDependency"]
+__all__ = ["BadInput", "GateRefused", "HounsfieldError", "Interrupted", "MissingDependency"]
 
 
 class HounsfieldError(Exception):
@@ -50,3 +50,13 @@ class MissingDependency(HounsfieldError):
     """
 
     exit_code: ClassVar[int] = 5
+
+
+class Interrupted(HounsfieldError):
+    """Somebody asked the run to end; what it had learned is saved.
+
+    >>> Interrupted.exit_code
+    130
+    """
+
+    exit_code: ClassVar[int] = 130

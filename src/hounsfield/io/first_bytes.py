@@ -15,7 +15,7 @@ import numpy as np
 from numba import types  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from hounsfield.io.compiled import compiled
+from hounsfield.core.compiled import compiled
 from hounsfield.io.system_calls import close, openat, pread
 
 __all__ = ["FAST", "UNREAD", "first_bytes"]

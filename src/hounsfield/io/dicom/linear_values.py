@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hounsfield.io.compiled import compiled
+from hounsfield.core.compiled import compiled
 from hounsfield.io.system_calls import AT_FDCWD, AVAILABLE, close, openat, pread
 
 __all__ = ["Linear", "convert_files", "write_values"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hounsfield.io.compiled import compiled
+from hounsfield.core.compiled import compiled
 from hounsfield.io.dicom.columns import COLUMNS
 from hounsfield.io.dicom.walk import BIG_ENDIAN, DONE, ODD, VRS
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hounsfield.io.compiled import compiled
+from hounsfield.core.compiled import compiled
 from hounsfield.io.dicom.columns import COLUMNS, FLAGS
 
 __all__ = [

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hounsfield.io.compiled import compiled
+from hounsfield.core.compiled import compiled
 
 __all__ = ["to_rgb"]
 

@@ -15,7 +15,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from hounsfield.io.compiled import compiled
+from hounsfield.core.compiled import compiled
 
 __all__ = ["RUN_LENGTHS", "decode_scan", "gradients", "unstuffed"]
 

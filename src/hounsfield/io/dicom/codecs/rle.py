@@ -11,7 +11,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from hounsfield.io.compiled import compiled
+from hounsfield.core.compiled import compiled
 from hounsfield.io.dicom.codecs.layout import CodecFault, Layout
 
 __all__ = ["decode_rle"]

@@ -1,0 +1,274 @@
+"""The sections of a plan: what reaches the network, how it is changed, which network, how it is trained,
+validated and given away.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = [
+    "ORDER",
+    "Augment",
+    "Export",
+    "Fit",
+    "Input",
+    "Network",
+    "Pretrain",
+    "Section",
+    "Validation",
+]
+
+Positive = Annotated[int, Field(ge=1)]
+Amount = Annotated[float, Field(ge=0)]
+Chance = Annotated[float, Field(ge=0, le=1)]
+Preparation = Literal["crop", "resample", "pad", "resize", "channels", "normalise"]
+
+ORDER: tuple[Preparation, ...] = ("crop", "resample", "pad", "resize", "channels", "normalise")
+"""The preparations of an image in their usual order; one that the plan switches off does nothing."""
+
+
+class Section(BaseModel):
+    """A frozen part of a plan that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Input(Section):
+    """What reaches the network: size in voxels (k, j, i), channels, and how values are normalised.
+
+    `order` is the order in which the preparations are executed: "crop" (to the foreground, if
+    `crop_foreground`), "resample" (to `spacing_mm` (k, j, i), if it is not empty), "pad" (to the aspect of
+    `size`, if `fit` is "pad"), "resize" (to `size`), "channels" and "normalise"; the numbers by which an
+    image is normalised are measured on what it is at that point. Pixels stay integers of their own depth: the
+    normalisation is applied when a batch is made.
+
+    `normalise` is "zscore" (per image), "unit" (stored range to [0, 1], the article's rescale), "percentile"
+    (two `percentiles` of the image to [0, 1]), "window" (`window` = centre and width in the image's units, to
+    [0, 1]) or "histogram" (the image's percentiles to the `landmarks` of the development images, Nyúl 1999;
+    empty landmarks are learned before training).
+    """
+
+    size: tuple[Positive, Positive, Positive] = (1, 64, 64)
+    channels: Positive = 1
+    spacing_mm: tuple[float, ...] = ()
+    fit: Literal["stretch", "pad"] = "stretch"
+    crop_foreground: bool = False
+    interpolation: Literal["area", "linear", "cubic"] = "area"
+    normalise: Literal["zscore", "unit", "percentile", "window", "histogram"] = "zscore"
+    window: tuple[float, ...] = ()
+    percentiles: tuple[float, float] = (0.5, 99.5)
+    landmarks: tuple[float, ...] = ()
+    order: tuple[Preparation, ...] = ORDER
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Self:
+        if len(self.spacing_mm) not in (0, 3) or any(s <= 0 for s in self.spacing_mm):
+            raise ValueError("input.spacing_mm is not three lengths above 0 (k, j, i), nor empty; correct it")
+        given = len(self.window) == 2 and self.window[1] > 0
+        if (self.window and not given) or (self.normalise == "window" and not given):
+            raise ValueError(
+                "input.window is not a centre and a width above 0, which input.normalise=window needs; give "
+                "both, e.g. input.window=[40,400]"
+            )
+        low, high = self.percentiles
+        if not 0 <= low < high <= 100:
+            raise ValueError("input.percentiles is not two rising numbers from 0 to 100; correct it")
+        if sorted(self.order) != sorted(ORDER):
+            raise ValueError(f"input.order does not hold each of {', '.join(ORDER)} once; correct it")
+        if any(b <= a for a, b in pairwise(self.landmarks)):
+            raise ValueError("input.landmarks do not rise; leave them empty to have them learned")
+        return self
+
+
+class Augment(Section):
+    """Random changes to a training image; each range is drawn uniformly, 0 switches a part off.
+
+    Spatial parts compose into one resampling. Angles in degrees (`tilt_deg` turns a volume out of its
+    slices); shifts and zoom as a fraction of the image (zoom .2: factor .8 to 1.2); shear in degrees;
+    `elastic` is the largest displacement as a fraction of the image, at control points `elastic_points` to
+    an axis, with cubic B-splines between them. What lies outside the image is filled as `fill` says
+    ("constant": with `fill_value`, in units of the normalised image).
+
+    Intensities: brightness and noise in units of the normalised image's spread; contrast as a fraction about
+    1; gamma as the largest |log| of the exponent; blur as the largest sigma in pixels; sharpness 1 ranges
+    from a binomial blur to as much sharpening; `bias_field` is the largest |log| of a smooth factor;
+    `low_resolution` the largest factor by which an image is coarsened and enlarged again; `motion` the
+    largest move of a patient between the two halves of an MR acquisition, as a fraction of the image;
+    `ghosting` the largest strength of its ghosts. `intensity_chance` is the probability of each of gamma,
+    contrast, brightness, noise, blur, sharpness and bias field; `artefact_chance` that of each of low
+    resolution, motion and ghosting.
+
+    `cutout` is the largest side as a fraction; `mixup` is the alpha of the beta distribution (Zhang 2018).
+    """
+
+    rotation_deg: Amount = 0.0
+    tilt_deg: Amount = 0.0
+    shift_width: Amount = 0.0
+    shift_height: Amount = 0.0
+    shift_slices: Amount = 0.0
+    shear_deg: float = Field(0.0, ge=0, lt=90)
+    zoom: float = Field(0.0, ge=0, lt=1)
+    flip_left_right: bool = False
+    flip_up_down: bool = False
+    flip_slices: bool = False
+    elastic: float = Field(0.0, ge=0, lt=0.5)
+    elastic_points: int = Field(7, ge=4, le=32)
+    fill: Literal["nearest", "constant", "reflect", "wrap"] = "nearest"
+    fill_value: float = 0.0
+    brightness: Amount = 0.0
+    contrast: float = Field(0.0, ge=0, lt=1)
+    gamma: Amount = 0.0
+    noise: Amount = 0.0
+    blur: Amount = 0.0
+    sharpness: Amount = 0.0
+    bias_field: Amount = 0.0
+    intensity_chance: Chance = 1.0
+    low_resolution: float = Field(1.0, ge=1)
+    motion: float = Field(0.0, ge=0, lt=0.5)
+    ghosting: Amount = 0.0
+    artefact_chance: Chance = 0.25
+    cutout: Chance = 0.0
+    cutout_chance: Chance = 0.5
+    mixup: Amount = 0.0
+
+    @property
+    def is_nothing(self) -> bool:
+        """True if no image is ever changed."""
+        return not (self.is_spatial or self.is_intensity or self.cutout or self.mixup)
+
+    @property
+    def is_spatial(self) -> bool:
+        """True if images are moved: resampled or mirrored."""
+        amounts = (
+            self.rotation_deg, self.tilt_deg, self.shift_width, self.shift_height, self.shift_slices,
+            self.shear_deg, self.zoom, self.elastic,
+        )  # fmt: skip
+        return any(amounts) or self.flip_left_right or self.flip_up_down or self.flip_slices
+
+    @property
+    def is_intensity(self) -> bool:
+        """True if values are changed."""
+        amounts = (
+            self.brightness, self.contrast, self.gamma, self.noise, self.blur, self.sharpness,
+            self.bias_field, self.motion, self.ghosting,
+        )  # fmt: skip
+        return any(amounts) or self.low_resolution > 1
+
+
+class Network(Section):
+    """A network by its registered name, or "timm:NAME" for a backbone of timm.
+
+    `weights` is "" (start from random numbers), "pretrained" (timm's hub or cache), or a local
+    safetensors file. `trainable_layers` = N freezes all but the last N layers of the backbone;
+    -1 trains everything. A volume takes the weights of a 2D network by inflation (Carreira 2017).
+    """
+
+    name: str = "compact"
+    width: int = 32
+    depth: int = 3
+    dropout: float = 0.0
+    weights: str = ""
+    trainable_layers: int = -1
+
+
+class Fit(Section):
+    """How the weights are found: optimiser, schedule, loss, when to stop.
+
+    `patience` epochs without a better validation loss end the training (0: never); `choose` takes the
+    weights of the best epoch or of the last; `weight_average` is the decay of an exponential mean of the
+    weights (0: none); `precision` "bfloat16" computes in mixed precision, "auto" where the chip is faster so.
+
+    `unfreeze` are pairs (epoch, layers): from that epoch on the last so many layers learn, -1 for all (Howard
+    2018); empty leaves it to `network.trainable_layers`. `layer_decay` multiplies the learning rate once for
+    each layer further from the head (1: all alike). `cache_frozen` computes the frozen first part of the
+    network once for each image, where no augmentation changes what it sees.
+
+    `loss`: "cross_entropy", "binary_cross_entropy", "focal" (Lin 2017, with `focal_gamma`), "ordinal" (the
+    logarithmic score of every cumulative probability, for classes in rising order).
+
+    `micro_batch` is how many images pass at once; gradients are accumulated over the batch (0: the whole
+    batch, halved where memory does not suffice). `compile` has torch compile the network ("auto": on a GPU
+    where the training is long).
+    """
+
+    optimiser: Literal["sgd", "rmsprop", "adam", "adamw"] = "adamw"
+    learning_rate: float = Field(1e-3, gt=0)
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    weight_decay: float = Field(1e-4, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    schedule: Literal["constant", "cosine", "onecycle"] = "onecycle"
+    warmup: float = Field(0.1, ge=0, lt=1)
+    epochs: int = Field(30, ge=1)
+    patience: int = Field(0, ge=0)
+    batch_size: int = Field(32, ge=1)
+    micro_batch: int = Field(0, ge=0)
+    loss: Literal["cross_entropy", "binary_cross_entropy", "focal", "ordinal"] = "cross_entropy"
+    focal_gamma: Amount = 2.0
+    class_weights: bool = True
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    weight_average: float = Field(0.0, ge=0, lt=1)
+    choose: Literal["best", "last"] = "best"
+    gradient_clip: float = Field(0.0, ge=0)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+    unfreeze: tuple[tuple[int, int], ...] = ()
+    cache_frozen: bool = True
+
+    @model_validator(mode="after")
+    def _stages_rise(self) -> Self:
+        epochs = [epoch for epoch, _ in self.unfreeze]
+        if epochs and (epochs[0] != 0 or any(b <= a for a, b in pairwise(epochs))):
+            raise ValueError(
+                "fit.unfreeze is not pairs (epoch, layers) whose epochs rise from 0; "
+                "correct it, e.g. fit.unfreeze=[[0,0],[3,4],[6,-1]]"
+            )
+        if any(layers < -1 for _, layers in self.unfreeze):
+            raise ValueError("fit.unfreeze names a number of layers below -1; -1 stands for all; correct it")
+        return self
+
+
+class Validation(Section):
+    """How models are validated, combined, calibrated and cut.
+
+    `folds` = k trains one member on each k-1 folds and validates it on the k-th, split by patient;
+    `members` are trained: fewer than `folds` saves time, more go round again from other seeds.
+    `test_time` averages over mirrored images ("flip"), over `test_time_views` draws of the plan's own
+    augmentation and the image itself ("augment"), or not ("none"). Calibration is fitted on validation
+    cases, as they are or under the plan's own augmentation, which stands in for other scanners
+    (`calibrate_on`). The threshold is chosen by `threshold_rule` on validation cases only: "half" calls
+    positive from a calibrated probability of one half.
+    """
+
+    folds: int = Field(5, ge=2, le=20)
+    members: int = Field(5, ge=1, le=50)
+    test_time: Literal["none", "flip", "augment"] = "none"
+    test_time_views: int = Field(4, ge=1, le=64)
+    threshold_rule: Literal["youden", "accuracy", "f1", "half"] = "youden"
+    calibrate: Literal["temperature", "none"] = "temperature"
+    calibrate_on: Literal["images", "augmented"] = "images"
+
+
+class Pretrain(Section):
+    """Self-supervised pretraining on images without labels (VICReg, Bardes 2022), before `Fit`.
+
+    `epochs` 0 leaves it out. What it found is kept only if a member validates better with it than without.
+    """
+
+    epochs: int = Field(0, ge=0)
+    batch_size: int = Field(64, ge=2)
+    learning_rate: float = Field(1e-3, gt=0)
+    projection: int = Field(256, ge=8)
+
+
+class Export(Section):
+    """What is written beside the weights: ONNX, checked to give the same scores, and an int8 form of it.
+
+    The int8 form is kept only if it loses at most `int8_loss` of the accuracy on validation cases.
+    """
+
+    onnx: bool = True
+    int8: bool = False
+    int8_loss: float = Field(0.01, ge=0, le=1)
