@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn import functional
 
 from hounsfield.core.errors import BadInput, MissingDependency
 from hounsfield.core.plan import Network
@@ -16,6 +17,8 @@ from hounsfield.explainers import EXPLAINERS
 from hounsfield.networks import build
 from hounsfield.networks.article import VGG16_HUB_ID, ArticleNet
 from hounsfield.networks.backbones import Backbone
+from hounsfield.networks.families import FAMILIES
+from hounsfield.networks.timm_weights import start_backbone
 from hounsfield.networks.torchvision_ops import import_timm
 
 torch.set_num_threads(1)
@@ -59,10 +62,96 @@ def test_a_name_that_is_no_plain_model_is_refused(name: str) -> None:
         backbone(f"timm:{name}")
 
 
-@pytest.mark.parametrize(("name", "size"), [("test_vit", (1, 33, 40)), ("densenet121", (1, 8, 8))])
-def test_a_size_that_the_model_cannot_take_is_refused(name: str, size: tuple[int, int, int]) -> None:
-    with pytest.raises(BadInput, match=r"change input\.size"):
-        build(Network(name=f"timm:{name}"), channels=1, outputs=1, size=size)
+def test_a_size_that_the_model_cannot_take_is_refused_with_the_least() -> None:
+    with pytest.raises(BadInput, match=r"expected at least 32 x 32; change input\.size"):
+        build(Network(name="timm:test_convnext"), channels=1, outputs=1, size=(1, 40, 31))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_plain_name_is_a_model_of_timm_with_weights_on_its_hub(name: str) -> None:
+    config = timm.get_pretrained_cfg(FAMILIES[name].timm)
+    assert config.hf_hub_id and config.fixed_input_size == name.startswith("vit")
+    with torch.device("meta"):
+        state = timm.create_model(FAMILIES[name].timm).state_dict()
+    assert state[f"{config.first_conv}.weight"].shape[1] == 3
+    assert f"{config.classifier}.weight" in state
+
+
+@pytest.mark.parametrize("size", [(1, 32, 48), (1, 33, 40), (1, 20, 100)])
+def test_a_transformer_takes_sizes_other_than_its_own_and_pads_to_whole_patches(
+    size: tuple[int, int, int],
+) -> None:
+    network = build(Network(name="timm:test_vit"), channels=1, outputs=2, size=size, seed=0).eval()
+    rows, columns = (-(-n // 16) for n in size[1:])
+    x = torch.randn(2, 1, *size[1:])
+    edge = x.clone().requires_grad_()
+    network(edge)[:, 0].sum().backward()
+    assert edge.grad is not None and edge.grad[..., -1, -1].all()  # nothing is cut off
+    with torch.no_grad():
+        tokens = network.features(x)
+        assert tokens.shape[1] == rows * columns + 1
+        padded = functional.pad(x, (0, 16 * columns - size[2], 0, 16 * rows - size[1]))
+        torch.testing.assert_close(network.features(padded), tokens)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_positions_are_interpolated_to_the_image(tmp_path: Path, own: bool) -> None:
+    torch.manual_seed(1)
+    donor = timm.create_model("test_vit", in_chans=3, num_classes=2)
+    side = int(donor.patch_embed.grid_size[0])
+    state = {f"model.{k}" if own else k: v for k, v in donor.state_dict().items()}
+    save_file(state, tmp_path / "vit.safetensors")
+    wanted = Network(name="timm:test_vit", weights=str(tmp_path / "vit.safetensors"))
+    network = build(wanted, channels=1, outputs=2, size=(1, 64, 112), seed=0)
+    assert isinstance(network, Backbone)
+    grid = donor.pos_embed[:, 1:].detach().reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    oracle = functional.interpolate(grid, (4, 7), mode="bicubic", antialias=True, align_corners=False)
+    found = network.model.pos_embed.detach()
+    torch.testing.assert_close(found[:, :1], donor.pos_embed[:, :1].detach())
+    torch.testing.assert_close(found[:, 1:], oracle.flatten(2).transpose(1, 2))
+
+
+def test_its_own_positions_come_back_though_another_grid_has_as_many(tmp_path: Path) -> None:
+    donor = build(Network(name="timm:test_vit"), channels=1, outputs=5, size=(1, 64, 400), seed=1)
+    assert donor.get_parameter("model.pos_embed").shape[1] == 10 * 10 + 1  # as the model's own 160 x 160
+    save_file(donor.state_dict(), tmp_path / "own.safetensors")
+    wanted = Network(name="timm:test_vit", weights=str(tmp_path / "own.safetensors"))
+    network = build(wanted, channels=1, outputs=2, size=(1, 64, 400), seed=0)
+    assert torch.equal(network.get_parameter("model.pos_embed"), donor.get_parameter("model.pos_embed"))
+
+
+def test_the_second_classifier_of_inceptions_weights_is_passed_over(tmp_path: Path) -> None:
+    config = timm.get_pretrained_cfg("inception_v3")
+    with torch.device("meta"):
+        taker = timm.create_model("inception_v3", num_classes=2, in_chans=1)
+    taker = taker.to_empty(device="cpu")
+    state = {k: torch.full_like(v, i + 1) for i, (k, v) in enumerate(taker.state_dict().items())}
+    path = tmp_path / "inception.safetensors"
+    save_file({**state, "AuxLogits.fc.weight": torch.zeros(1000, 768)}, path)
+    assert start_backbone(taker, config, str(path)) == ()
+    assert all(torch.equal(v, state[k]) for k, v in taker.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [(f"test_{n}", c) for n in ("resnet", "efficientnet", "convnext", "vit") for c in (1, 2, 4)]
+    + [("densenet121", 2)],
+)
+def test_a_grey_image_in_any_number_of_channels_gives_what_its_colours_gave(
+    tmp_path: Path, name: str, channels: int
+) -> None:
+    torch.manual_seed(2)
+    size = {"img_size": (32, 32)} if name == "test_vit" else {}
+    donor = timm.create_model(name, in_chans=3, num_classes=2, **size).eval()
+    save_file(donor.state_dict(), tmp_path / "colour.safetensors")
+    wanted = Network(name=f"timm:{name}", weights=str(tmp_path / "colour.safetensors"))
+    network = build(wanted, channels=channels, outputs=2, size=SIZE, seed=0).eval()
+    assert network.left_out == ()
+    grey = torch.randn(2, 1, 32, 32)
+    with torch.no_grad():
+        wanted_logits = donor(grey.expand(-1, 3, -1, -1))
+        found = network(grey.expand(-1, channels, -1, -1))
+    torch.testing.assert_close(found, wanted_logits, rtol=1e-4, atol=1e-5)
 
 
 def test_a_frozen_backbone_keeps_its_statistics_and_learns_only_in_the_head() -> None:

@@ -1,4 +1,4 @@
-"""What every registered network, and two of timm's, must do."""
+"""What every registered network must do: one of each family, and small ones of timm for the costly tests."""
 
 from __future__ import annotations
 
@@ -17,16 +17,57 @@ from hounsfield.core.plan import Network
 from hounsfield.explainers import EXPLAINERS
 from hounsfield.networks import NETWORKS, build
 from hounsfield.networks.classifier import Classifier
+from hounsfield.networks.families import FAMILIES
+from hounsfield.networks.freeze import set_trainable
+from hounsfield.networks.stages import frozen_prefix
 from hounsfield.networks.weights import load_weights, save_weights
 
 torch.set_num_threads(1)
 
 needs_timm = pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed")
 FLAT = [
-    *NETWORKS.names,
+    *(name for name in NETWORKS.names if name not in FAMILIES),
     pytest.param("timm:test_resnet", marks=needs_timm),
     pytest.param("timm:test_efficientnet", marks=needs_timm),
 ]
+
+ONE_OF_EACH = [
+    "vgg16",
+    "resnet18",
+    "inception_v3",
+    "densenet121",
+    "efficientnet_b0",
+    "convnext_tiny",
+    "vit_tiny",
+]
+"""A small network of every family that bears a plain name."""
+
+
+@pytest.fixture(scope="module", params=ONE_OF_EACH)
+def family(request: pytest.FixtureRequest) -> tuple[str, Classifier]:
+    """A network at the smallest size of its family, for two channels, with a frozen backbone."""
+    pytest.importorskip("timm", reason="timm is not installed")
+    name, side = request.param, max(FAMILIES[request.param].least, 32)
+    if name == "vgg16":
+        return name, narrow_vgg16(side)
+    wanted = Network(name=name, trainable_layers=0)
+    return name, build(wanted, channels=2, outputs=3, size=(1, side, side), seed=0).eval()
+
+
+def narrow_vgg16(side: int) -> Classifier:
+    """VGG16 with an eighth of its channels; whole, it takes half a gigabyte."""
+    from hounsfield.networks.backbones import Backbone
+    from hounsfield.networks.torchvision_ops import import_timm
+
+    import_timm()
+    from timm.models.vgg import VGG, cfgs
+
+    widths = [w if w == "M" else w // 8 for w in cfgs["vgg16"]]
+    torch.manual_seed(0)
+    network = Backbone(VGG(widths, num_classes=3, in_chans=2, mlp_ratio=0.01))
+    network.input_shape = (2, side, side)
+    set_trainable(network, 0)
+    return network.eval()
 
 
 def made(name: str, *, channels: int = 1, outputs: int = 1, seed: int = 0, slices: int = 1) -> Classifier:
@@ -125,23 +166,78 @@ def test_channels_last_gives_the_same_logits(name: str) -> None:
     torch.testing.assert_close(swapped, plain, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in NETWORKS.names if n not in ("compact", "plain")] + ["timm:resnet18"]
-)
+def test_a_family_is_its_links_and_its_two_halves(family: tuple[str, Classifier]) -> None:
+    _, network = family
+    x = torch.randn(2, *network.input_shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        logits, step = network(x), x
+        assert logits.shape == (2, 3)
+        assert torch.isfinite(logits).all()
+        assert torch.equal(network.head(network.features(x)), logits)
+        for link in network.links():
+            step = link.apply(step)
+        assert torch.equal(step, logits)
+        split = frozen_prefix(network)
+        assert split is not None and split.depth >= len(network.links()) - 2
+        torch.testing.assert_close(split.rest(split.prefix(x)), logits)
+    owned = [id(p) for link in network.links() for p in link.learned()]
+    assert sorted(owned) == sorted(id(p) for p in network.parameters())
+    learning = {n.rpartition(".")[0] for n, p in network.named_parameters() if p.requires_grad}
+    assert learning <= {"model.fc", "model.classifier", "model.head", "model.head.fc"}
+    assert len(learning) == 1
+
+
+def test_the_least_size_of_a_family_is_the_least_that_passes(family: tuple[str, Classifier]) -> None:
+    name, network = family
+    least = FAMILIES[name].least
+    if name.startswith("vit"):
+        least = 16  # one patch; the network itself was made for its size
+    elif least == 1:
+        with torch.no_grad():
+            assert network(torch.zeros(1, 2, 1, 1)).shape == (1, 3)
+        return
+    else:
+        with torch.no_grad():
+            assert network(torch.zeros(1, 2, least, least)).shape == (1, 3)
+            with pytest.raises((RuntimeError, ValueError)):
+                network(torch.zeros(1, 2, least, least - 1))
+    with pytest.raises(BadInput, match=f"expected at least {least} x {least}; enlarge"):
+        build(Network(name=name), channels=1, outputs=1, size=(1, least, least - 1))
+
+
+@pytest.mark.parametrize("name", ["article-a", "article-b", "article-c", "inception_v3", "vit_tiny"])
 def test_a_network_for_images_refuses_volumes(name: str) -> None:
     with pytest.raises(BadInput, match="2D images only"):
-        build(Network(name=name), channels=1, outputs=1, size=(16, 64, 64))
+        build(Network(name=name), channels=1, outputs=1, size=(16, 80, 80))
 
 
-def test_an_unknown_name_suggests_the_nearest() -> None:
-    with pytest.raises(BadInput, match='did you mean "compact"'):
-        build(Network(name="compat"), channels=1, outputs=1, size=(1, 28, 28))
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("compat", "compact"), ("resnet81", "resnet18"), ("VGG-16", "vgg16"), ("incpetion_v3", "inception_v3"),
+     ("densenet_121", "densenet121"), ("efficient_net_b0", "efficientnet_b0"), ("vit-small", "vit_small")],
+)  # fmt: skip
+def test_an_unknown_name_suggests_the_nearest(name: str, meant: str) -> None:
+    with pytest.raises(BadInput, match=f'did you mean "{meant}"'):
+        build(Network(name=name), channels=1, outputs=1, size=(1, 28, 28))
+
+
+@pytest.mark.parametrize("fault", [{"trainable_layers": -2}, {"dropout": 1.0}, {"dropout": -0.1}])
+def test_impossible_numbers_are_refused(fault: dict[str, float]) -> None:
+    with pytest.raises(BadInput, match="correct the plan"):
+        build(Network.model_validate({"name": "article-a", **fault}), channels=1, outputs=1, size=(1, 28, 28))
 
 
 @pytest.mark.parametrize("size", [(28, 28), (0, 28, 28)])
 def test_a_size_that_is_none_is_refused(size: tuple[int, int, int]) -> None:
     with pytest.raises(BadInput, match="expected a size"):
         build(Network(), channels=1, outputs=1, size=size)
+
+
+@pytest.mark.parametrize("name", ["article-a", "compact", "plain", "article-c"])
+def test_a_network_knows_the_shape_that_it_was_built_for(name: str) -> None:
+    assert made(name, channels=2).input_shape == (2, *images(name).shape[2:])
+    if name in ("compact", "plain"):
+        assert made(name, slices=5).input_shape == (1, 5, 16, 16)
 
 
 @pytest.mark.parametrize("name", ["compact", "plain", "article-a", "article-b"])

@@ -15,9 +15,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from hounsfield.core import plan
-from hounsfield.core.errors import BadInput
-from hounsfield.networks.classifier import Classifier, refuse_volumes
-from hounsfield.networks.freeze import freeze_all_but_last
+from hounsfield.networks.classifier import Classifier, refuse_small, refuse_volumes
+from hounsfield.networks.links import Link, links_of
 from hounsfield.networks.pretrained import adapt_channels, fill, hub_file, refuse_pretrained, start_from
 from hounsfield.networks.weights import read_tensors
 
@@ -31,7 +30,8 @@ _VGG16_SHRINKS = 32
 class ArticleNet(Classifier):
     """A stack of convolutions, its last max-pooling, and dense layers on the flattened map.
 
-    `features` ends with the ReLU of the last convolution, before the last pooling.
+    `features` ends with the ReLU of the last convolution, before the last pooling. Layers are counted as
+    in Keras, where a pooling is one too: the last is the pooling that opens the head.
     """
 
     def __init__(self, backbone: nn.Sequential, classifier: nn.Sequential) -> None:
@@ -46,6 +46,12 @@ class ArticleNet(Classifier):
     def head(self, feature_map: Tensor) -> Tensor:
         logits: Tensor = self.classifier(feature_map)
         return logits
+
+    def layers(self) -> tuple[nn.Module, ...]:
+        return (*(m for m in self.backbone if not isinstance(m, nn.ReLU)), self.classifier[0])
+
+    def links(self) -> tuple[Link, ...]:
+        return (*links_of(self.backbone, "backbone"), *links_of(self.classifier, "classifier", head=True))
 
 
 def build_article_a(
@@ -83,11 +89,7 @@ def build_article_c(
     which expects other input values). A local file may be such a VGG16 or a saved "article-c".
     """
     rows, columns = refuse_volumes("article-c", size)
-    if min(rows, columns) < _VGG16_SHRINKS:
-        raise BadInput(
-            f'network "article-c" was asked for images of {rows} x {columns}; expected at least '
-            f"{_VGG16_SHRINKS} x {_VGG16_SHRINKS}; enlarge input.size"
-        )
+    refuse_small("article-c", size, _VGG16_SHRINKS)
     backbone = _vgg16(channels)
     pool = nn.MaxPool2d(2)
     flat = 512 * (rows // _VGG16_SHRINKS) * (columns // _VGG16_SHRINKS)
@@ -95,8 +97,6 @@ def build_article_c(
     _initialise(made)
     if network.weights:
         _start_vgg16(made, network.weights, channels)
-    layers = [m for m in backbone if isinstance(m, nn.Conv2d | nn.MaxPool2d)]
-    freeze_all_but_last([*layers, pool], network.trainable_layers)
     return made
 
 
@@ -111,11 +111,7 @@ def _small(
     dropout: float,
 ) -> ArticleNet:
     rows, columns = (((n - 2) // 2 - 2) // 2 for n in refuse_volumes(name, size))
-    if min(rows, columns) < 1:
-        raise BadInput(
-            f'network "{name}" was asked for images of {size[1]} x {size[2]}; expected at least 10 x 10; '
-            "enlarge input.size"
-        )
+    refuse_small(name, size, 10)
     refuse_pretrained(name, network.weights)
     backbone = nn.Sequential(
         nn.Conv2d(channels, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3), nn.ReLU()
@@ -125,7 +121,6 @@ def _small(
     _initialise(made)
     if network.weights:
         made.left_out = start_from(made, network.weights, head=f"classifier.{len(dense) - 1}")
-    freeze_all_but_last([m for m in backbone if not isinstance(m, nn.ReLU)], network.trainable_layers)
     return made
 
 

@@ -7,9 +7,11 @@ from typing import Self
 from torch import Tensor, nn
 
 from hounsfield.core.errors import BadInput
-from hounsfield.networks.freeze import rest_frozen_norms
+from hounsfield.networks.families import VOLUME_NETWORKS
+from hounsfield.networks.freeze import layers_with_parameters, rest_frozen_norms
+from hounsfield.networks.links import Link
 
-__all__ = ["Classifier", "refuse_volumes"]
+__all__ = ["Classifier", "refuse_small", "refuse_volumes"]
 
 
 class Classifier(nn.Module):
@@ -29,6 +31,12 @@ class Classifier(nn.Module):
     left_out: tuple[str, ...] = ()
     """Tensors of the head that a weight file could not give, so that they start anew."""
 
+    input_shape: tuple[int, ...] = ()
+    """The shape of one image, (C, J, I) or (C, K, J, I), that the network was built for."""
+
+    fixed: frozenset[str] = frozenset()
+    """Names of parameters that never learn, whatever is unfrozen (a sine table of positions)."""
+
     def features(self, x: Tensor) -> Tensor:
         """The last feature map of the images."""
         raise NotImplementedError
@@ -39,6 +47,17 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))
+
+    def layers(self) -> tuple[nn.Module, ...]:
+        """The backbone's layers that `trainable_layers` counts, first to last, without the classifier.
+
+        Unless a network says otherwise: every module that owns parameters except the last.
+        """
+        return layers_with_parameters(self)[:-1]
+
+    def links(self) -> tuple[Link, ...]:
+        """The functions that `forward` applies one after another; empty where that is not known."""
+        return ()
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and evaluation; frozen batch normalisations stay in evaluation."""
@@ -56,6 +75,18 @@ def refuse_volumes(name: str, size: tuple[int, int, int]) -> tuple[int, int]:
     if size[0] != 1:
         raise BadInput(
             f'network "{name}" was asked for volumes of size {tuple(size)}; it takes 2D images only; '
-            'set network.name="compact" or input.size to one slice'
+            f"set input.size to one slice, or network.name to one of {', '.join(VOLUME_NETWORKS)}"
         )
     return size[1], size[2]
+
+
+def refuse_small(name: str, size: tuple[int, int, int], least: int) -> None:
+    """BadInput for an image with fewer than `least` rows or columns, which this network cannot shrink.
+
+    >>> refuse_small("vgg16", (1, 64, 64), 32)
+    """
+    if min(size[1:]) < least:
+        raise BadInput(
+            f'network "{name}" was asked for images of {size[1]} x {size[2]}; expected at least '
+            f"{least} x {least}; enlarge input.size, or choose a smaller network such as compact"
+        )

@@ -18,7 +18,8 @@ from torch.nn import functional
 from hounsfield.core import plan
 from hounsfield.core.errors import BadInput
 from hounsfield.networks.classifier import Classifier
-from hounsfield.networks.freeze import freeze_all_but_last, layers_with_parameters
+from hounsfield.networks.freeze import layers_with_parameters
+from hounsfield.networks.links import Link, links_of
 from hounsfield.networks.pretrained import refuse_pretrained, start_from
 
 __all__ = ["CompactNet", "build_compact"]
@@ -79,12 +80,25 @@ class CompactNet(Classifier):
         maps: Tensor = self.body(x)
         return maps
 
+    def pooled(self, feature_map: Tensor) -> Tensor:
+        """A row of features (N, F) an image."""
+        average = feature_map.mean(self.axes)
+        return torch.cat([average, feature_map.amax(self.axes)], 1) if self.pool == "both" else average
+
     def head(self, feature_map: Tensor) -> Tensor:
-        pooled = feature_map.mean(self.axes)
-        if self.pool == "both":
-            pooled = torch.cat([pooled, feature_map.amax(self.axes)], 1)
-        logits: Tensor = self.classifier(self.dropout(pooled))
+        logits: Tensor = self.classifier(self.dropout(self.pooled(feature_map)))
         return logits
+
+    def layers(self) -> tuple[nn.Module, ...]:
+        return layers_with_parameters(self.body)
+
+    def links(self) -> tuple[Link, ...]:
+        head = (
+            Link("pool", self.pooled, head=True),
+            Link("dropout", self.dropout, (self.dropout,), head=True),
+            Link("classifier", self.classifier, (self.classifier,), head=True),
+        )
+        return (*links_of(self.body, "body"), *head)
 
 
 def build_plain(
@@ -125,7 +139,6 @@ def build_compact(
     )
     if network.weights:
         made.left_out = start_from(made, network.weights, head="classifier")
-    freeze_all_but_last(layers_with_parameters(made.body), network.trainable_layers)
     return made
 
 

@@ -1,13 +1,16 @@
-"""Freezing: all but the last layers of a backbone keep the weights they came with."""
+"""Freezing: all but the last layers of a backbone keep their weights, for a while or for good."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-__all__ = ["freeze_all_but_last", "layers_with_parameters", "rest_frozen_norms"]
+if TYPE_CHECKING:
+    from hounsfield.networks.classifier import Classifier
+
+__all__ = ["layers_with_parameters", "rest_frozen_norms", "set_trainable"]
 
 
 def layers_with_parameters(backbone: nn.Module) -> tuple[nn.Module, ...]:
@@ -22,19 +25,33 @@ def layers_with_parameters(backbone: nn.Module) -> tuple[nn.Module, ...]:
     return tuple(m for m in backbone.modules() if any(True for _ in m.parameters(recurse=False)))
 
 
-def freeze_all_but_last(layers: Sequence[nn.Module], trainable: int) -> None:
-    """Let only the last `trainable` layers learn; -1 freezes none, 0 freezes all.
+def set_trainable(network: Classifier, layers: int) -> None:
+    """Let only the last `layers` of `network.layers()` learn, beside the head; -1 all, 0 the head alone.
 
-    >>> net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
-    >>> freeze_all_but_last(layers_with_parameters(net), 1)
-    >>> [p.requires_grad for p in net.parameters()]
-    [False, False, True, True]
+    It may be called again and again while a network trains (staged unfreezing, Howard 2018): layers thaw
+    and freeze, and their batch normalisations wake and rest with them. A frozen parameter loses its
+    gradient, so that an optimiser over all parameters passes it by.
+
+    >>> from hounsfield.core.plan import Network
+    >>> from hounsfield.networks import build
+    >>> net = build(Network(name="article-a"), channels=1, outputs=1, size=(1, 28, 28))
+    >>> set_trainable(net, 2)
+    >>> [name for name, p in net.named_parameters() if not p.requires_grad]
+    ['backbone.0.weight', 'backbone.0.bias']
+    >>> set_trainable(net, -1)
+    >>> all(p.requires_grad for p in net.parameters())
+    True
     """
-    if trainable < 0:
-        return
-    for layer in layers[: max(len(layers) - trainable, 0)]:
+    counted = network.layers()
+    frozen = counted[: max(len(counted) - layers, 0)] if layers >= 0 else ()
+    never = {id(p) for name, p in network.named_parameters() if name in network.fixed}
+    rests = {id(p) for layer in frozen for p in layer.parameters(recurse=False)} | never
+    for layer in counted:
         for parameter in layer.parameters(recurse=False):
-            parameter.requires_grad_(False)
+            parameter.requires_grad_(id(parameter) not in rests)
+            if id(parameter) in rests:
+                parameter.grad = None
+    network.train(network.training)
 
 
 def rest_frozen_norms(network: nn.Module) -> None:

@@ -91,7 +91,8 @@ def refuse_pretrained(name: str, weights: str) -> None:
     if weights == "pretrained":
         raise BadInput(
             f'network "{name}" has no pretrained weights; expected network.weights="" or a .safetensors file '
-            'of the same network; choose "article-c" or a "timm:NAME" for transfer learning'
+            'of the same network; for transfer learning choose "article-c", a network such as "resnet18", or '
+            'any "timm:NAME"'
         )
 
 

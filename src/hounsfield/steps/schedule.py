@@ -3,34 +3,63 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 
 from hounsfield.core.plan import Fit
+from hounsfield.networks.classifier import Classifier
+from hounsfield.networks.links import distances
+from hounsfield.steps.rmsprop import RMSprop
 
 __all__ = ["optimiser_of", "rate_at", "set_rate"]
 
 
 def optimiser_of(network: torch.nn.Module, plan: Fit) -> torch.optim.Optimizer:
-    """The plan's optimiser over what may be trained; norms and biases are not decayed."""
-    decayed = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
-    plain = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
-    groups: Iterable[dict[str, Any]] = [
-        {"params": decayed, "weight_decay": plan.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    groups = [g for g in groups if g["params"]]
+    """The plan's optimiser over all parameters, frozen ones too; norms and biases are not decayed.
+
+    A frozen parameter has no gradient and is passed by until it thaws, so that one optimiser lasts through
+    staged unfreezing. With `layer_decay` below 1 a group's rate is the plan's times that decay once for
+    each layer between it and the head (`networks.links.distances`), kept in the group's "scale".
+    """
+    away: dict[str, int] = {}
+    if plan.layer_decay < 1 and isinstance(network, Classifier):
+        away = distances(network)
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    for name, parameter in network.named_parameters():
+        distance, decayed = away.get(name, 0), parameter.ndim > 1
+        made = {
+            "params": [],
+            "weight_decay": plan.weight_decay if decayed else 0.0,
+            "scale": plan.layer_decay**distance,
+            "lr": plan.learning_rate * plan.layer_decay**distance,
+        }
+        groups.setdefault((distance, decayed), made)["params"].append(parameter)
+    ordered = [groups[key] for key in sorted(groups, key=lambda k: (k[0], not k[1]))]
+    return _made(ordered, plan)
+
+
+def _made(groups: list[dict[str, Any]], plan: Fit) -> torch.optim.Optimizer:
     rate = plan.learning_rate
     if plan.optimiser == "sgd":
-        return torch.optim.SGD(
+        made = torch.optim.SGD(
             groups, lr=rate, momentum=plan.momentum, nesterov=plan.momentum > 0, fused=True
         )
+        if plan.momentum > 0:
+            made.register_step_pre_hook(_at_rest)
+        return made
     if plan.optimiser == "rmsprop":
-        return torch.optim.RMSprop(groups, lr=rate, alpha=0.9, eps=1e-7)
+        return RMSprop(groups, lr=rate)
     kind = torch.optim.Adam if plan.optimiser == "adam" else torch.optim.AdamW
     return kind(groups, lr=rate, fused=True)
+
+
+def _at_rest(optimiser: torch.optim.Optimizer, *_: Any) -> None:
+    """A weight that thaws starts with a momentum of 0; torch's fused SGD breaks down where some have none."""
+    for group in optimiser.param_groups:
+        for p in group["params"]:
+            if p.grad is not None and optimiser.state[p].get("momentum_buffer") is None:
+                optimiser.state[p]["momentum_buffer"] = torch.zeros_like(p)
 
 
 def rate_at(plan: Fit, step: int, steps: int) -> float:
@@ -53,6 +82,6 @@ def rate_at(plan: Fit, step: int, steps: int) -> float:
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Give every parameter group this learning rate."""
+    """Give every parameter group this learning rate, times its scale."""
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("scale", 1.0)

@@ -12,6 +12,7 @@ from hounsfield.core.case import Case, LabelEncoding
 from hounsfield.core.errors import BadInput
 from hounsfield.core.model import Calibration
 from hounsfield.core.plan import Fit
+from hounsfield.tasks.losses import exclusive_loss, independent_loss, ordinal_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,48 +45,61 @@ def targets_of(answers: NDArray[np.int64], encoding: LabelEncoding) -> NDArray[n
 def loss_of(
     plan: Fit, encoding: LabelEncoding, targets: NDArray[np.float32]
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss of (logits, targets), both (N, outputs), with class weights from the training targets.
+    """The mean loss of (logits, targets), both (N, outputs), with class weights from the training targets.
 
-    Several exclusive classes take the cross-entropy of the softmax. A binary or multi-label task takes
-    the binary cross-entropy of the sigmoid of each output, whichever of the two names `fit.loss` bears:
-    for two classes they are the same loss. Class weights are inverse to the frequency of a class and
-    average to 1 over the training cases; a class that no training case has weighs 0.
-    Raises BadInput for "binary_cross_entropy" with several exclusive classes.
+    Several exclusive classes take the cross-entropy of the softmax, "focal" or "ordinal" (`tasks.losses`). A
+    binary or multi-label task takes the binary cross-entropy of the sigmoid of each output, whichever of
+    the two names `fit.loss` bears, or "focal". Class weights are inverse to the frequency of a class and
+    average to 1 over the training cases; a class that no training case has weighs 0. They and label
+    smoothing go with every loss; a focal loss with class weights attends to rare classes twice.
+    Every row weighs the same: a batch's loss is the mean of its parts' losses, weighed by their rows.
+    Raises BadInput for a loss that the labels cannot have.
     """
     import torch
-    from torch.nn import functional
 
-    smooth = plan.label_smoothing
-    if encoding.kind == "multiclass":
-        if plan.loss != "cross_entropy":
-            raise BadInput(
-                f'fit.loss "{plan.loss}" does not fit {len(encoding.classes)} exclusive classes; '
-                'expected "cross_entropy"'
-            )
-        weights = (
-            _inverse(targets.mean(0, dtype=np.float64)[None])
-            if plan.class_weights
-            else np.ones((1, targets.shape[1]))
+    row_loss = (_exclusive if encoding.kind == "multiclass" else _independent)(plan, encoding, targets)
+
+    def loss(logits: Tensor, wanted: Tensor) -> Tensor:
+        return torch.mean(row_loss(logits, wanted))
+
+    return loss
+
+
+def _exclusive(
+    plan: Fit, encoding: LabelEncoding, targets: NDArray[np.float32]
+) -> Callable[[Tensor, Tensor], Tensor]:
+    import torch
+
+    if plan.loss == "binary_cross_entropy":
+        raise BadInput(
+            f'fit.loss "{plan.loss}" does not fit {len(encoding.classes)} exclusive classes; '
+            'expected "cross_entropy", "focal" or, for classes in rising order, "ordinal"'
         )
-        class_weights = torch.tensor(weights[0], dtype=torch.float32)
+    shares = targets.mean(0, dtype=np.float64)[None]
+    found = _inverse(shares) if plan.class_weights else np.ones_like(shares)
+    weights = torch.tensor(found[0], dtype=torch.float32)
+    if plan.loss == "ordinal":
+        return ordinal_loss(weights, smooth=plan.label_smoothing)
+    gamma = plan.focal_gamma if plan.loss == "focal" else 0.0
+    return exclusive_loss(weights, smooth=plan.label_smoothing, gamma=gamma)
 
-        def many(logits: Tensor, wanted: Tensor) -> Tensor:
-            wanted = wanted * (1 - smooth) + smooth / wanted.shape[1]
-            log_p = functional.log_softmax(logits.float(), 1)
-            return -(wanted * log_p * class_weights.to(logits.device)).sum(1).mean()
 
-        return many
+def _independent(
+    plan: Fit, encoding: LabelEncoding, targets: NDArray[np.float32]
+) -> Callable[[Tensor, Tensor], Tensor]:
+    import torch
+
+    if plan.loss == "ordinal":
+        raise BadInput(
+            f'fit.loss "ordinal" was asked for {encoding.kind} labels; ordinal needs at least three classes '
+            'in rising order; choose "cross_entropy" or "focal"'
+        )
     share = targets.mean(0, dtype=np.float64)
     both = np.stack([share, 1 - share], 1)  # (outputs, 2): an output's cases with and without it
     weights = _inverse(both) if plan.class_weights else np.ones_like(both)
     positive, negative = torch.tensor(weights, dtype=torch.float32).T
-
-    def two(logits: Tensor, wanted: Tensor) -> Tensor:
-        weight = wanted * positive.to(logits.device) + (1 - wanted) * negative.to(logits.device)
-        soft = wanted * (1 - smooth) + smooth / 2
-        return functional.binary_cross_entropy_with_logits(logits.float(), soft, weight=weight)
-
-    return two
+    gamma = plan.focal_gamma if plan.loss == "focal" else 0.0
+    return independent_loss(positive, negative, smooth=plan.label_smoothing, gamma=gamma)
 
 
 def _inverse(share: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

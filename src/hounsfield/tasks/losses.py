@@ -1,0 +1,107 @@
+"""Losses of logits and targets, a number for each row: every row of a batch weighs the same.
+
+So the mean over a batch is the mean over its parts, each weighed by its rows, however it is cut.
+Targets may be soft: mixed (mixup) or smoothed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["exclusive_loss", "independent_loss", "ordinal_loss"]
+
+
+def exclusive_loss(weights: Tensor, *, smooth: float, gamma: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """Cross-entropy of the softmax, times (1 - p)^gamma for each class (focal loss, Lin 2017; 0: none).
+
+    `weights` (C) multiply the term of each class; smoothing is torch's: a share of each class.
+
+    >>> import torch
+    >>> loss = exclusive_loss(torch.ones(3), smooth=0.0, gamma=0.0)
+    >>> loss(torch.zeros(1, 3), torch.eye(3)[:1])
+    tensor([1.0986])
+    """
+    from torch.nn import functional
+
+    def rows(logits: Tensor, wanted: Tensor) -> Tensor:
+        logits = logits.float()
+        log_p = functional.log_softmax(logits, 1)
+        if gamma > 0:
+            log_p = log_p * (gamma * _log_of_the_others(logits)).exp()
+        return -(_smoothed(wanted, smooth) * log_p * weights.to(logits.device)).sum(1)
+
+    return rows
+
+
+def independent_loss(
+    positive: Tensor, negative: Tensor, *, smooth: float, gamma: float
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Binary cross-entropy of the sigmoid of each output, its mean over outputs; focal with gamma above 0.
+
+    A term is multiplied by (1 - p)^gamma, where p is the probability of what the term asks for. `positive`
+    and `negative` (outputs) weigh rows with and without the finding; smoothing moves targets towards 1/2.
+
+    >>> import torch
+    >>> loss = independent_loss(torch.ones(1), torch.ones(1), smooth=0.0, gamma=2.0)
+    >>> loss(torch.zeros(1, 1), torch.ones(1, 1))
+    tensor([0.1733])
+    """
+    from torch.nn import functional
+
+    def rows(logits: Tensor, wanted: Tensor) -> Tensor:
+        logits = logits.float()
+        weight = wanted * positive.to(logits.device) + (1 - wanted) * negative.to(logits.device)
+        soft = wanted * (1 - smooth) + smooth / 2
+        if gamma == 0:
+            terms = functional.binary_cross_entropy_with_logits(logits, soft, weight=weight, reduction="none")
+            return terms.mean(1)
+        log_yes, log_no = functional.logsigmoid(logits), functional.logsigmoid(-logits)
+        yes, no = log_yes * (gamma * log_no).exp(), log_no * (gamma * log_yes).exp()
+        return -(weight * (soft * yes + (1 - soft) * no)).mean(1)
+
+    return rows
+
+
+def ordinal_loss(weights: Tensor, *, smooth: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """For classes in rising order: the logarithmic score of P(y > k), summed over the cuts k.
+
+    A forecast far from the answer loses at every cut between. Each term is a proper score of one event, so
+    the sum is a proper score of the distribution; of two classes it is the cross-entropy (the logarithmic
+    form of the ranked probability score, Epstein 1969; Tödter & Ahrens 2012). `weights` (C) weigh a
+    row by its class; smoothing spreads the answer over the classes before they are summed.
+
+    >>> import torch
+    >>> loss = ordinal_loss(torch.ones(3), smooth=0.0)
+    >>> loss(torch.log(torch.tensor([[.5, .25, .25]])), torch.eye(3)[2:])  # -log(.5) - log(.25)
+    tensor([2.0794])
+    """
+    import torch
+    from torch.nn import functional
+
+    def rows(logits: Tensor, wanted: Tensor) -> Tensor:
+        log_p = functional.log_softmax(logits.float(), 1)
+        log_at_most = torch.logcumsumexp(log_p, 1)[:, :-1]
+        log_above = torch.logcumsumexp(log_p.flip(1), 1).flip(1)[:, 1:]
+        at_most = _smoothed(wanted, smooth).cumsum(1)[:, :-1]
+        score = at_most * log_at_most + (1 - at_most) * log_above
+        return -score.sum(1) * (wanted * weights.to(logits.device)).sum(1)
+
+    return rows
+
+
+def _smoothed(wanted: Tensor, smooth: float) -> Tensor:
+    return wanted * (1 - smooth) + smooth / wanted.shape[1]
+
+
+def _log_of_the_others(logits: Tensor) -> Tensor:
+    """log(1 - p) of the softmax (N, C) from the other classes' logits, which does not cancel near p = 1."""
+    import torch
+
+    classes = logits.shape[1]
+    others = ~torch.eye(classes, dtype=torch.bool, device=logits.device)
+    rest = logits[:, None, :].masked_fill(~others, -torch.inf).logsumexp(2)
+    return rest - logits.logsumexp(1, keepdim=True)
