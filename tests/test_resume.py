@@ -188,6 +188,58 @@ def _alive(number: int) -> bool:
         return False
 
 
+def _begun(source: Path, out: Path, *more: str) -> subprocess.Popen[str]:
+    words = [sys.executable, "-m", "hounsfield", "train", str(source), "--out", str(out), *LONG, *more]
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def _waited(process: subprocess.Popen[str], when: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not when():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_sigterm_saves_and_says_how_to_go_on(source: Path, whole: list[bytes], threads: str) -> None:
+    out = source.parent / f"terminated-{threads}"
+    process = _begun(source, out, f"threads={threads}")
+    _waited(process, (out / "work" / "member-0" / "checkpoint.safetensors").exists)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped by SIGTERM" in said.splitlines()[-1] and "--resume" in said.splitlines()[-1]
+    assert not _members(out)
+    ended = _train(source, out, "--resume", f"threads={threads}")
+    assert ended.code == 0, ended.err
+    assert _weights(out) == whole
+
+
+def test_sigterm_before_anything_is_learned_leaves_nothing(source: Path) -> None:
+    out = source.parent / "too-early"
+    process = _begun(source, out)
+    _waited(process, (out / "cache").exists)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in said.splitlines()[-1]
+    assert not out.exists() or (out / "state.json").exists()
+
+
+def test_a_member_that_dies_is_started_again_and_ends_at_the_same_weights(
+    source: Path, whole: list[bytes]
+) -> None:
+    out = source.parent / "died"
+    process = _begun(source, out, "threads=2")
+    marks = [out / "work" / f"member-{m}" / "checkpoint.safetensors" for m in (0, 1)]
+    _waited(process, lambda: any(m.exists() for m in marks))
+    for member in _members(out)[:1]:
+        os.kill(member, signal.SIGKILL)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert "SIGKILL" in said and "started again from its last checkpoint" in said
+    assert _weights(out) == whole
+
+
 def test_there_must_be_something_to_resume(source: Path, tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("mine")

@@ -68,6 +68,8 @@ def train(
     question: Question | None = None,
     seed: int | None = None,
     budget_minutes: float = 8.0,
+    unlabelled: Path | str = "",
+    search_minutes: float = 0.0,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Run:
@@ -77,7 +79,8 @@ def train(
     joined on patient, study, series or file, `target` its label column. `plan` is a Plan, a plan.json, or a
     named plan; `changes` replaces dotted keys of it. `question` says the rest (see Question). `seed` decides
     split, weights and augmentation (the plan's seed where it is None); a plan that is designed here trains
-    for at most `budget_minutes`.
+    for at most `budget_minutes`. `unlabelled` are images to pretrain on, kept only if it helps on validation;
+    `search_minutes` is a time to look for a better plan. Several processors: torchrun and the command line.
     Raises BadInput for what cannot be used, GateRefused for an unsafe split.
     """
     from hounsfield.pipeline import train as run_train
@@ -90,6 +93,8 @@ def train(
         plan=read_plan(plan) if isinstance(plan, str | Path) else plan,
         changes={**({} if seed is None else {"seed": seed}), **(changes or {})},
         budget_minutes=budget_minutes,
+        unlabelled=str(unlabelled),
+        search_minutes=search_minutes,
         resume=resume,
     )
     return _face(run_train(study, progress=progress))

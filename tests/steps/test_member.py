@@ -16,7 +16,9 @@ import torch
 from hounsfield.core.case import LabelEncoding
 from hounsfield.core.errors import BadInput, HounsfieldError
 from hounsfield.core.plan import Augment, Fit, Input, Network, Plan, Validation
-from hounsfield.steps.member import Job, pick_device, read_job, train_member, write_job
+from hounsfield.steps.compute import computing, pick_device
+from hounsfield.steps.job import Job, read_job, write_job
+from hounsfield.steps.member import train_member
 from hounsfield.steps.prepare import Prepared
 from hounsfield.transforms.normalise import levels_of
 from phantoms import pictures
@@ -72,7 +74,7 @@ def _trained(folder: Path, plan: Plan, number: int = 0) -> bytes:
 
 def _killed_after(job: Job, epoch: int) -> None:
     def report(facts: dict[str, Any]) -> None:
-        if facts["epoch"] == epoch:
+        if facts.get("epoch") == epoch:
             os.kill(os.getpid(), signal.SIGKILL)
 
     child = multiprocessing.get_context("fork").Process(target=train_member, args=(job, 0, report))
@@ -174,11 +176,9 @@ def test_a_device_that_is_not_there_is_named() -> None:
 
 
 def test_training_leaves_the_process_as_it_found_it() -> None:
-    from hounsfield.steps.member import _computing
-
     tiny = torch.tensor([1e-40])
     before = torch.get_num_threads()
-    with _computing(before + 1):
+    with computing(before + 1):
         assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before
     assert float((tiny * 1.0)[0]) > 0

@@ -49,15 +49,31 @@ __all__ = ["recorded", "train"]
     default=None,
     help="Seed of split, weights and augmentation [the plan's, or 0].",
 )
+@click.option(
+    "--unlabelled",
+    default="",
+    metavar="SOURCE",
+    help="Images without labels to pretrain on; kept only if it helps on validation.",
+)
+@click.option(
+    "--search",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="MINUTES",
+    help="Time to look for a better plan.",
+)
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run in --out.")
 @click.option("--keep-cache", is_flag=True, help="Leave decoded pixels in the run's folder.")
 @as_json_option
 def train(source: str, changes: tuple[str, ...], out: Path, as_json: bool, **given: Any) -> None:
     """Train a classifier on SOURCE (folder, zip or file: DICOM, NIfTI, PNG/JPEG/TIFF class folders, .npz) and
-    report what it can do. The plan is designed from the data; KEY=VALUE changes it, e.g. fit.epochs=20."""
+    report what it can do. The plan is designed from the data; KEY=VALUE changes it, e.g. fit.epochs=20.
+    On several processors: torchrun --nproc-per-node N -m hounsfield train …"""
     from hounsfield.cli.summary import as_object, say
     from hounsfield.face import read_plan
+    from hounsfield.pipeline import follow
     from hounsfield.pipeline import train as run_train
+    from hounsfield.steps.group import is_follower
     from hounsfield.steps.study import Study
 
     wanted = changes_of(changes)
@@ -73,8 +89,13 @@ def train(source: str, changes: tuple[str, ...], out: Path, as_json: bool, **giv
         budget_minutes=given["budget"],
         resume=given["resume"],
         keep_cache=given["keep_cache"],
+        unlabelled=given["unlabelled"],
+        search_minutes=given["search"],
         command=recorded(sys.argv[1:]),
     )
+    if is_follower():
+        follow(study)
+        return
     run = run_train(study, progress=progress_for())
     if as_json:
         say_json(as_object(run))

@@ -1,7 +1,8 @@
-"""Train one member of the ensemble: every epoch starts from a saved state and its own seeds.
+"""Train one member of the ensemble, from any step on: every step has its own seed and every epoch its own
+draws.
 
-Killed at any moment it goes on from the last whole epoch and ends at the same weights. It runs in
-the process of `fit`, or as `python -m hounsfield.steps.member FOLDER NUMBER` beside its siblings.
+Killed at any moment it goes on from its last checkpoint and ends at the same weights. It runs in the process
+of `fit`, or as `python -m hounsfield.steps.member FOLDER NUMBER` beside its siblings.
 """
 
 from __future__ import annotations
@@ -11,342 +12,270 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from hounsfield.core.case import LabelEncoding
-from hounsfield.core.errors import BadInput, HounsfieldError
-from hounsfield.core.plan import Plan
+from hounsfield.core.errors import HounsfieldError
 from hounsfield.io.files import whole_file, write_text
 from hounsfield.metrics.discrimination import area
-from hounsfield.networks import build
 from hounsfield.networks.weights import save_weights
+from hounsfield.steps.batches import Batches, Epoch
 from hounsfield.steps.checkpoint import read_checkpoint, write_checkpoint
-from hounsfield.steps.prepare import Prepared
-from hounsfield.steps.schedule import optimiser_of, rate_at, set_rate
+from hounsfield.steps.compute import computing, pick_device, short_of_memory
+from hounsfield.steps.frozen import cached_features, caches
+from hounsfield.steps.group import ALONE, Group
+from hounsfield.steps.guard import EVERY, Guard, Place
+from hounsfield.steps.job import Job, read_job
+from hounsfield.steps.learner import Learner, compiles
+from hounsfield.steps.pieces import halved, pieces_of
+from hounsfield.steps.schedule import rate_at
+from hounsfield.steps.stop import Stop, listening
+from hounsfield.steps.validate import stressed_logits, validation_logits
 from hounsfield.tasks.classification import loss_of, targets_of
-from hounsfield.transforms.augment import augment, mix
 
-__all__ = ["Job", "network_logits", "read_job", "train_member", "write_job"]
-
-VIEWS = 4
-"""Augmented views of each validation image from which the calibration is fitted."""
+__all__ = ["train_member"]
 
 Report = Callable[[dict[str, Any]], None]
 
-
-@dataclass(frozen=True)
-class Job:
-    """All that the members need: the plan, the images, and who is in which fold."""
-
-    folder: Path
-    plan: Plan
-    encoding: LabelEncoding
-    prepared: Prepared
-    rows: NDArray[np.int64]
-    answers: NDArray[np.int64]
-    fold: NDArray[np.int64]
-    threads: int = 1
-
-    def member_folder(self, number: int) -> Path:
-        return self.folder / f"member-{number}"
+_SAVE_SECONDS = 60.0
+_SAVE_SHARE = 10.0
+"""Saving may take a tenth of the time; an epoch longer than a minute is saved on the way as well."""
 
 
-def write_job(job: Job) -> None:
-    """Put the job into its folder so that a process of its own can read it."""
-    with whole_file(job.folder / "rows.npz") as temporary, temporary.open("wb") as stream:
-        np.savez(stream, rows=job.rows, answers=job.answers, fold=job.fold)
-    facts = {
-        "plan": job.plan.model_dump(mode="json"),
-        "encoding": [job.encoding.kind, job.encoding.classes, job.encoding.target],
-        "threads": job.threads,
-    }
-    write_text(job.folder / "job.json", json.dumps(facts))
-
-
-def read_job(folder: Path) -> Job:
-    """The job that `write_job` wrote."""
-    facts = json.loads((folder / "job.json").read_text())
-    kind, classes, target = facts["encoding"]
-    prepared = Prepared.open(folder.parent / "cache")
-    if prepared is None:
-        raise HounsfieldError("the prepared images of this run are gone; train again without --resume")
-    with np.load(folder / "rows.npz", allow_pickle=False) as z:
-        rows, answers, fold = z["rows"], z["answers"], z["fold"]
-    encoding = LabelEncoding(kind, tuple(classes), tuple(target))
-    plan = Plan.checked(facts["plan"])
-    return Job(folder, plan, encoding, prepared, rows, answers, fold, facts["threads"])
-
-
-def train_member(job: Job, number: int, report: Report) -> None:
+def train_member(job: Job, number: int, report: Report, group: Group = ALONE) -> None:
     """Train member `number`: leave its fold out, learn from the others, keep its logits on that fold.
 
-    Writes weights.safetensors, validation.npz (rows, logits) and history.json into the member's
-    folder; does nothing if they are there already.
+    Writes weights.safetensors, validation.npz (rows, logits) and history.json into the member's folder; does
+    nothing if they are there already. In a `group` every process trains and rank 0 writes. Raises Interrupted
+    where the process was asked to end, and HounsfieldError where training diverges again and again.
     """
     folder = job.member_folder(number)
     if (folder / "history.json").is_file():
         report({"member": number, "epoch": job.plan.fit.epochs - 1, "of": job.plan.fit.epochs})
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with _computing(job.threads):
-        _train(_Run(job, number), report)
+    with computing(job.threads), listening() as stop:
+        _Training(job, number, report, group, stop).run()
 
 
-@contextmanager
-def _computing(threads: int) -> Iterator[None]:
-    """Torch's settings while a member trains; the process is left as it was found."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads))
-    torch.set_flush_denormal(True)  # vanishing numbers cost a hundredfold on a CPU
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
-        torch.set_num_threads(before)
+class _Training:
+    """Where one member's training stands, and how it goes on."""
 
-
-def _train(run: _Run, report: Report) -> None:
-    job = run.job
-    history = run.resume()
-    start, best = len(history), min((h["val_loss"] for h in history), default=np.inf)
-    for epoch in range(start, job.plan.fit.epochs):
-        if run.out_of_patience(history):
-            break
-        began = time.perf_counter()
-        train_loss, rate = run.epoch(epoch)
-        logits = run.validate()
-        val_loss = run.loss_on(logits, run.validation)
-        history.append(
-            {
-                "epoch": epoch,
-                "train_loss": train_loss,
-                "val_loss": val_loss,
-                "val_auroc": run.discrimination(logits),
-                "learning_rate": rate,
-                "seconds": round(time.perf_counter() - began, 3),
-            }
-        )
-        if val_loss < best:
-            best = val_loss
-            run.best = {k: v.detach().clone() for k, v in run.judged().state_dict().items()}
-        if epoch + 1 < job.plan.fit.epochs:
-            run.save(history)
-        report({"member": run.number, "of": job.plan.fit.epochs, **history[-1]})
-    run.finish(history)
-
-
-class _Run:
-    """The moving parts of one member's training."""
-
-    def __init__(self, job: Job, number: int) -> None:
+    def __init__(self, job: Job, number: int, report: Report, group: Group, stop: Stop) -> None:
         self.job, self.number, self.plan = job, number, job.plan
-        held_out = job.fold == number % job.plan.validation.folds
-        self.training, self.validation = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+        self.report, self.group, self.stop = report, group, stop
+        self.training, self.validation = job.parts(number)
         self.targets = targets_of(job.answers, job.encoding)
         self.loss = loss_of(job.plan.fit, job.encoding, self.targets[self.training])
-        self.device = pick_device(job.plan.device)
-        torch.manual_seed(self.seed(0xB1))
-        self.network = _network(job).to(self.device)
-        self.format = torch.channels_last if job.plan.input.size[0] == 1 else torch.channels_last_3d
-        self.network = self.network.to(memory_format=self.format)  # type: ignore[call-overload]
-        self.averaged: nn.Module | None = None
-        if job.plan.fit.weight_average > 0:
-            self.averaged = _network(job).to(self.device)
-            self.averaged.load_state_dict(self.network.state_dict())
-        self.optimiser = optimiser_of(self.network, job.plan.fit)
-        self.best: dict[str, Tensor] | None = None
-        batch = job.plan.fit.batch_size
-        self.steps = max(1, len(self.training) // batch)
+        device = pick_device(job.plan.device)
+        self.batches = Batches(job, number, self.targets, device, threads=job.threads)
+        self.learner = Learner(job, number, self.loss, device, group)
+        self.guard = Guard()
+        self.history: list[dict[str, Any]] = []
+        self.events: list[str] = []
+        self.best: dict[str, torch.Tensor] | None = None
+        self.stage: int | str | None = "none entered"
+        self.saved, self.save_cost = time.monotonic(), 0.0
+        self.pieces, said = pieces_of(job, self.learner, self.batches.size)
+        self._happened(said)
 
-    def seed(self, salt: int) -> int:
-        sequence = np.random.SeedSequence([self.plan.seed, self.number, salt])
-        return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+    def run(self) -> None:
+        """From where the last checkpoint stands to the end."""
+        place = self._resumed()
+        while place.epoch < self.plan.fit.epochs and not (place.step == 0 and self._out_of_patience()):
+            self._enter(place.epoch)
+            began = time.perf_counter()
+            place, rate = self._epoch(place)
+            self._close(place, rate, time.perf_counter() - began)
+            place = Place(place.epoch + 1)
+            if place.epoch < self.plan.fit.epochs and self._time_to_save(0.0):
+                self._save(place)
+        self._finish()
 
-    def judged(self) -> nn.Module:
-        return self.network if self.averaged is None else self.averaged
-
-    def epoch(self, epoch: int) -> tuple[float, float]:
-        fit = self.plan.fit
-        torch.manual_seed(self.seed(2 * epoch + 0x100))
-        generator = torch.Generator().manual_seed(self.seed(2 * epoch + 0x101))
-        order = torch.randperm(len(self.training), generator=generator).numpy()
-        self.network.train()
-        total, seen, rate = 0.0, 0, 0.0
-        size = min(fit.batch_size, len(order))
-        for step in range(self.steps):
-            rate = rate_at(fit, epoch * self.steps + step, fit.epochs * self.steps)
-            set_rate(self.optimiser, rate)
-            pick = self.training[order[step * size : (step + 1) * size]]
-            total += self._step(pick, generator, epoch * self.steps + step) * len(pick)
-            seen += len(pick)
-        return total / max(1, seen), rate
-
-    def _step(self, pick: NDArray[np.int64], generator: torch.Generator, step: int) -> float:
-        fit = self.plan.fit
-        images = torch.from_numpy(self.job.prepared.batch(self.job.rows[pick])).to(self.device)
-        wanted = torch.from_numpy(self.targets[pick]).to(self.device)
-        images = augment(
-            images, self.plan.augment, generator, standardise=self.plan.input.normalise == "zscore"
-        )
-        if self.plan.augment.mixup > 0:
-            images, wanted = mix(images, wanted, self.plan.augment.mixup, generator)
-        images = images.contiguous(memory_format=self.format)
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=mixed_precision(self.plan, self.device)
-        ):
-            loss = self.loss(self.network(images), wanted)
-        value = float(loss.detach())
-        if not np.isfinite(value):
-            raise HounsfieldError(
-                f"training diverged: the loss of member {self.number} is not finite; rerun with a lower "
-                f"fit.learning_rate (it is {fit.learning_rate:g})"
+    def _epoch(self, place: Place) -> tuple[Place, float]:
+        """The steps of an epoch from `place` on; the place behind its last step, and the last rate."""
+        drawn = self.batches.epoch(place.epoch)
+        rate, fresh = 0.0, True
+        while place.step < self.batches.steps:
+            if fresh or place.step % EVERY == 0:
+                self.guard.keep(self.learner, place)
+                fresh = False
+            rate = self.guard.scale * rate_at(
+                self.plan.fit, self._count(place), self._count(Place(self.plan.fit.epochs))
             )
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if fit.gradient_clip > 0:
-            nn.utils.clip_grad_norm_(self.network.parameters(), fit.gradient_clip)
-        self.optimiser.step()
-        if self.averaged is not None:
-            _average(self.averaged, self.network, min(fit.weight_average, (1 + step) / (10 + step)))
-        return value
+            value = self._step(drawn, place, rate)
+            if fault := self.guard.fault(value):
+                where = f"epoch {place.epoch + 1}, step {place.step + 1}"
+                place = self.guard.recover(self.learner, f"{fault} at {where}", rate)
+                self._happened(
+                    f"{fault} at {where}: back to step {place.step + 1}, learning rate halved "
+                    f"to {rate / 2:.3g}"
+                )
+                continue
+            place = place.after(value, self.batches.size)
+            self._end_if_asked(place)
+            if place.step < self.batches.steps and self._time_to_save(_SAVE_SECONDS):
+                self._save(place)
+        return place, rate
 
-    def validate(self, test_time: str = "none") -> NDArray[np.float32]:
-        rows = self.job.rows[self.validation]
-        return network_logits(self.judged(), self.job.prepared, rows, device=self.device, test_time=test_time)
+    def _step(self, drawn: Epoch, place: Place, rate: float) -> float:
+        """One step; where memory does not suffice, again in twice as many pieces."""
+        seed = int(self.job.seed(self.number, 2, place.epoch, place.step).generate_state(1)[0])
+        share = self.group.share(self.batches.size)
+        while True:
+            try:
+                return self.learner.step(
+                    self.batches.pieces(drawn, place.step, share, self.pieces),
+                    count=self.pieces, rate=rate, number=self._count(place), seed=seed,
+                )  # fmt: skip
+            except (RuntimeError, MemoryError) as error:
+                if not short_of_memory(error):
+                    raise
+                self.pieces, said = halved(self.pieces, share[1] - share[0], self.plan)
+                self._happened(said)
+                if self.learner.device.type == "cuda":
+                    torch.cuda.empty_cache()
 
-    def stressed(self) -> NDArray[np.float32]:
-        """Logits (VIEWS, n, outputs) of the validation fold under the plan's own augmentation."""
-        if not len(self.validation):
-            return np.zeros((VIEWS, 0, self.targets.shape[1]), np.float32)
-        network, generator = self.judged().eval(), torch.Generator().manual_seed(self.seed(0x57))
-        rows, found = self.job.rows[self.validation], []
-        standardise = self.plan.input.normalise == "zscore"
-        with torch.inference_mode():
-            for _ in range(VIEWS):
-                for start in range(0, len(rows), 64):
-                    images = torch.from_numpy(self.job.prepared.batch(rows[start : start + 64])).to(
-                        self.device
-                    )
-                    images = augment(images, self.plan.augment, generator, standardise=standardise)
-                    found.append(network(images).float().cpu().numpy())
-        return np.concatenate(found).reshape(VIEWS, len(rows), -1)
+    def _count(self, place: Place) -> int:
+        """Steps of the whole run before a place."""
+        return place.epoch * self.batches.steps + place.step
 
-    def loss_on(self, logits: NDArray[np.float32], rows: NDArray[np.int64]) -> float:
+    def _enter(self, epoch: int) -> None:
+        """Freeze and thaw as the plan says for this epoch, and lay out the forward pass anew where that
+        changes.
+        """
+        stages = [layers for start, layers in self.plan.fit.unfreeze if start <= epoch]
+        stage = stages[-1] if stages else None
+        if stage == self.stage:
+            return
+        self.stage = stage
+        steps = self._count(Place(self.plan.fit.epochs))
+        self.learner.enter_stage(
+            stage,
+            cache=caches(self.job, self.group.world),
+            compile_it=compiles(self.job, self.learner.device, steps),
+        )
+        self.batches.features = cached_features(self.job, self.learner)
+        if self.batches.features is None and self.learner.prefix is not None:  # no room on the disk
+            self.learner.enter_stage(stage, cache=False, compile_it=False)
+
+    def _close(self, place: Place, rate: float, seconds: float) -> None:
+        """Validate, remember the epoch and the best weights, and report."""
+        began = time.perf_counter()
+        logits = validation_logits(self.job, self.learner, self.batches, self.validation)
+        val_loss = self._loss_on(logits)
+        epoch: dict[str, Any] = {
+            "epoch": place.epoch,
+            "train_loss": place.total / max(1, place.seen),
+            "val_loss": val_loss,
+            "val_auroc": self._discrimination(logits),
+            "learning_rate": rate,
+            "seconds": round(seconds + time.perf_counter() - began, 3),
+        }
+        if self.events:
+            epoch["events"], self.events = self.events, []
+        if val_loss < min((h["val_loss"] for h in self.history), default=np.inf):
+            self.best = {k: v.detach().clone() for k, v in self.learner.judged().state_dict().items()}
+        self.history.append(epoch)
+        self.report({"member": self.number, "of": self.plan.fit.epochs, **epoch})
+
+    def _loss_on(self, logits: NDArray[np.float32]) -> float:
         with torch.no_grad():
-            return float(self.loss(torch.from_numpy(logits), torch.from_numpy(self.targets[rows])))
+            return float(self.loss(torch.from_numpy(logits), torch.from_numpy(self.targets[self.validation])))
 
-    def discrimination(self, logits: NDArray[np.float32]) -> float | None:
+    def _discrimination(self, logits: NDArray[np.float32]) -> float | None:
         """Mean one-against-rest AUROC on the validation fold, None where a class is absent."""
         wanted = self.targets[self.validation]
         areas = [area(logits[:, c].astype(np.float64), wanted[:, c] > 0.5) for c in range(wanted.shape[1])]
         known = [a for a in areas if a is not None]
         return float(np.mean(known)) if known else None
 
-    def out_of_patience(self, history: list[dict[str, Any]]) -> bool:
-        patience = self.plan.fit.patience
-        losses = [h["val_loss"] for h in history]
+    def _out_of_patience(self) -> bool:
+        patience, losses = self.plan.fit.patience, [h["val_loss"] for h in self.history]
         return patience > 0 and bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= patience
 
-    def save(self, history: list[dict[str, Any]]) -> None:
-        parts = {"network": self.network.state_dict()}
-        if self.averaged is not None:
-            parts["averaged"] = self.averaged.state_dict()
-        if self.best is not None:
-            parts["best"] = self.best
-        path = self.job.member_folder(self.number) / "checkpoint.safetensors"
-        write_checkpoint(path, parts=parts, optimiser=self.optimiser, facts={"history": history})
+    def _happened(self, said: str) -> None:
+        """Remember something that the user must know, and say it at once."""
+        if said:
+            self.events.append(said)
+            self.report({"member": self.number, "event": said})
 
-    def resume(self) -> list[dict[str, Any]]:
-        path = self.job.member_folder(self.number) / "checkpoint.safetensors"
-        if not path.is_file():
-            return []
-        parts, facts = read_checkpoint(path, optimiser=self.optimiser)
-        self.network.load_state_dict(parts["network"])
-        if self.averaged is not None:
-            self.averaged.load_state_dict(parts["averaged"])
+    def _end_if_asked(self, place: Place) -> None:
+        """Save and end where this process, or another of its group, was asked to."""
+        if self.group.world > 1 and self.group.sum(np.array(float(bool(self.stop.asked))))[()] > 0:
+            self.stop.asked = self.stop.asked or "a signal to another process"
+        if self.stop.asked:
+            self._save(place)
+            self.stop.refuse_to_go_on(
+                f"member {self.number} is saved at epoch {place.epoch + 1}, step {place.step} of "
+                f"{self.batches.steps}"
+            )
+
+    def _time_to_save(self, least: float) -> bool:
+        since = time.monotonic() - self.saved
+        return not self.save_cost or (since >= least and since >= _SAVE_SHARE * self.save_cost)
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.job.member_folder(self.number) / "checkpoint.safetensors"
+
+    def _save(self, place: Place) -> None:
+        began = time.monotonic()
+        if self.group.leads:
+            parts = {"network": self.learner.network.state_dict()}
+            if self.learner.averaged is not None:
+                parts["averaged"] = self.learner.averaged.state_dict()
+            if self.best is not None:
+                parts["best"] = self.best
+            facts = {
+                "history": self.history,
+                "place": [place.epoch, place.step, place.total, place.seen],
+                "guard": self.guard.facts(),
+                "events": self.events,
+            }
+            write_checkpoint(self._checkpoint, parts=parts, optimiser=self.learner.optimiser, facts=facts)
+        self.saved, self.save_cost = time.monotonic(), time.monotonic() - began
+
+    def _resumed(self) -> Place:
+        """The place of the last checkpoint, with everything as it was there; the beginning without one."""
+        self._enter(0)
+        if not self._checkpoint.is_file():
+            return Place()
+        parts, facts = read_checkpoint(self._checkpoint, optimiser=self.learner.optimiser)
+        self.learner.network.load_state_dict(parts["network"])
+        if self.learner.averaged is not None:
+            self.learner.averaged.load_state_dict(parts["averaged"])
         self.best = parts.get("best")
-        return list(facts["history"])
+        self.history, self.events = list(facts["history"]), list(facts["events"])
+        self.guard.resume(facts["guard"])
+        return Place(*facts["place"])
 
-    def finish(self, history: list[dict[str, Any]]) -> None:
-        folder = self.job.member_folder(self.number)
-        final = self.judged()
+    def _finish(self) -> None:
+        """Keep the weights, and the logits of the fold that this member has not seen; the history comes
+        last.
+        """
+        folder, rule = self.job.member_folder(self.number), self.plan.validation
+        final = self.learner.judged()
         if self.plan.fit.choose == "best" and self.best is not None:
             final.load_state_dict(self.best)
-        logits = self.validate(self.plan.validation.test_time)
-        stressed = self.stressed() if self.plan.validation.calibrate_on == "augmented" else logits[None]
+        logits = validation_logits(
+            self.job, self.learner, self.batches, self.validation, test_time=rule.test_time
+        )
+        stressed = logits[None]
+        if rule.calibrate_on == "augmented":
+            stressed = stressed_logits(self.job, self.number, self.learner, self.validation)
+        if not self.group.leads:
+            return
         save_weights(final, folder / "weights.safetensors")
         with whole_file(folder / "validation.npz") as temporary, temporary.open("wb") as stream:
             np.savez(stream, rows=self.validation, logits=logits, stressed=stressed)
-        write_text(folder / "history.json", json.dumps(history))
-        (folder / "checkpoint.safetensors").unlink(missing_ok=True)
-
-
-def network_logits(
-    network: nn.Module,
-    prepared: Prepared,
-    rows: NDArray[np.int64],
-    *,
-    device: torch.device,
-    test_time: str = "none",
-    batch: int = 64,
-) -> NDArray[np.float32]:
-    """Logits (n, outputs) of images, averaged over the mirrored image where `test_time` is "flip"."""
-    network.eval()
-    found = []
-    with torch.inference_mode():
-        for start in range(0, len(rows), batch):
-            images = torch.from_numpy(prepared.batch(rows[start : start + batch])).to(device)
-            logits = network(images).float()
-            if test_time == "flip":
-                logits = (logits + network(images.flip(-1)).float()) / 2
-            found.append(logits.cpu().numpy())
-    return np.concatenate(found) if found else np.zeros((0, 1), np.float32)
-
-
-def mixed_precision(plan: Plan, device: torch.device) -> bool:
-    """Whether this plan computes in bfloat16 on this device."""
-    wanted = plan.fit.precision
-    return wanted == "bfloat16" or (wanted == "auto" and fast_bfloat16(device))
-
-
-def fast_bfloat16(device: torch.device) -> bool:
-    """Whether this chip computes in bfloat16 faster than in float32 (docs/benchmarks.md)."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_avx512_bf16_supported())
-
-
-def pick_device(name: str) -> torch.device:
-    """The device that the plan names; "auto" is the GPU where there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.split(":")[0] == "cpu" or (name.split(":")[0] == "cuda" and torch.cuda.is_available()):
-        return torch.device(name)
-    raise BadInput(f'the plan asks for device "{name}", which is not here; set device=auto or device=cpu')
-
-
-def _network(job: Job) -> nn.Module:
-    size = job.plan.input.size
-    return build(job.plan.network, channels=job.plan.input.channels, outputs=job.encoding.outputs, size=size)
-
-
-def _average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
-    with torch.no_grad():
-        mine, theirs = averaged.state_dict(), network.state_dict()
-        for key, value in theirs.items():
-            if value.is_floating_point():
-                mine[key].lerp_(value, 1 - decay)
-            else:
-                mine[key].copy_(value)
+        write_text(folder / "history.json", json.dumps(self.history))
+        self._checkpoint.unlink(missing_ok=True)
 
 
 def _main(folder: str, number: str) -> None:

@@ -36,6 +36,9 @@ MARKER = ".hounsfield-run"
 """An empty file that says a folder is ours; it is locked while a process works there."""
 
 RESULTS = {"predictions.csv", "evidence.json", "report.html"}
+LEARNED = ("found by search", "learned from", "images without labels were given")
+"""How the reason of a value begins that the run itself has found."""
+
 OWN_FOLDERS = ("cache", "work", "private", "model")
 OWN_FILES = ("plan.json", "state.json", *sorted(RESULTS))
 
@@ -150,7 +153,8 @@ class RunFolder:
         if not path.is_file():
             return None
         kept = Plan.from_json(path.read_text())
-        now = (given or kept).changed(dict(changes)).model_copy(update={"application": kept.application})
+        now = (given or kept).changed({**_learned(kept), **changes})
+        now = now.model_copy(update={"application": kept.application})
         if now.digest() != kept.digest():
             raise BadInput(
                 f"--resume was given plan {now.digest()}, but the run was begun with plan {kept.digest()}; "
@@ -259,6 +263,13 @@ def evaluation_folder(run: Path) -> Iterator[Path]:
         for folder in (home / str(number), home):
             with suppress(OSError):
                 folder.rmdir()  # only where it is empty
+
+
+def _learned(plan: Plan) -> dict[str, Any]:
+    """What a run itself has put into its plan: found by search, or learned from the images."""
+    raw = plan.model_dump(mode="json")
+    keys = [k for k, why in plan.reasons.items() if why.startswith(LEARNED)]
+    return {key: raw[key.partition(".")[0]][key.partition(".")[2]] for key in keys}
 
 
 def _chosen(marks: Fingerprints, ids: set[str]) -> Fingerprints:

@@ -19,38 +19,38 @@ def seconds_per_image(plan: Plan, encoding: LabelEncoding) -> float:
     import torch
 
     from hounsfield.networks import build
-    from hounsfield.steps.member import mixed_precision, pick_device
+    from hounsfield.steps.batches import augmented_images
+    from hounsfield.steps.compute import computing, mixed_precision, pick_device
+    from hounsfield.steps.prepare import Prepared
     from hounsfield.steps.schedule import optimiser_of
-    from hounsfield.transforms.augment import augment
+    from hounsfield.transforms.draw import draw
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        size, n = plan.input.size, min(plan.fit.batch_size, 32)
-        start = plan.network.model_copy(update={"weights": ""})
-        network = build(start, channels=plan.input.channels, outputs=encoding.outputs, size=size, seed=0)
-        shape = (n, plan.input.channels, *(size[1:] if size[0] == 1 else size))
-        images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-        form = torch.channels_last if size[0] == 1 else torch.channels_last_3d
-        device = pick_device(plan.device)
-        network = network.to(device).to(memory_format=form)  # type: ignore[call-overload]
-        images = images.to(device)
-        optimiser = optimiser_of(network, plan.fit)
-        generator = torch.Generator().manual_seed(0)
-        # On a CPU the time of this thread alone: what else runs here now is no property of the plan.
-        clock = time.perf_counter if device.type == "cuda" else time.thread_time
-        spent = []
+    size, n = plan.input.size, min(plan.fit.batch_size, 32)
+    start = plan.network.model_copy(update={"weights": ""})
+    network = build(start, channels=plan.input.channels, outputs=encoding.outputs, size=size, seed=0)
+    rng = np.random.default_rng(0)
+    stored = rng.integers(0, 255, (n, plan.input.channels, *size), np.uint8)
+    levels = np.tile(np.array([1 / 74, -1.7, -np.inf, np.inf], np.float32), (n, 1))
+    prepared = Prepared(tuple(map(str, range(n))), stored, levels)
+    rows, shape = np.arange(n), size[1:] if size[0] == 1 else size
+    form = torch.channels_last if size[0] == 1 else torch.channels_last_3d
+    device = pick_device(plan.device)
+    network = network.to(device).to(memory_format=form)  # type: ignore[call-overload]
+    optimiser = optimiser_of(network, plan.fit)
+    # On a CPU the time of this thread alone: what else runs here now is no property of the plan.
+    clock = time.perf_counter if device.type == "cuda" else time.thread_time
+    spent = []
+    with computing(1):
         for _ in range(STEPS + 1):
             began = clock()
-            changed = augment(images, plan.augment, generator).contiguous(memory_format=form)
+            changes = draw(plan.augment, n, shape, rng)
+            images = augmented_images(prepared, rows, changes, plan, device)
             optimiser.zero_grad(set_to_none=True)
             with torch.autocast(device.type, torch.bfloat16, enabled=mixed_precision(plan, device)):
-                loss = network(changed).float().square().mean()
+                loss = network(images).float().square().mean()
             loss.backward()
             optimiser.step()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             spent.append(clock() - began)
-        return float(np.median(spent[1:])) / n
-    finally:
-        torch.set_num_threads(before)
+    return float(np.median(spent[1:])) / n

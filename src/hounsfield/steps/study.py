@@ -26,7 +26,10 @@ __all__ = ["Clock", "Looked", "Run", "Study"]
 
 @dataclass(frozen=True)
 class Study:
-    """One job: where the images are, what is asked, where the results go, and how."""
+    """One job: where the images are, what is asked, where the results go, and how.
+
+    `unlabelled` is a source of images to pretrain on; `search_minutes` the time to look for a better plan.
+    """
 
     source: str
     out: Path
@@ -40,6 +43,8 @@ class Study:
     title: str = ""
     phantom: bool = False
     interventions: tuple[Intervention, ...] = ()
+    unlabelled: str = ""
+    search_minutes: float = 0.0
     command: str = ""
 
     @property

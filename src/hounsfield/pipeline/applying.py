@@ -1,0 +1,92 @@
+"""A finished model at work: external validation, and scores for new images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from hounsfield.core.case import Case
+from hounsfield.core.model import Model
+from hounsfield.core.predictions import Predictions
+from hounsfield.core.progress import Progress, Silent
+from hounsfield.io.model_store import read_model
+from hounsfield.pipeline.learning import prepared_for
+from hounsfield.pipeline.path import look, only_phantoms
+from hounsfield.pipeline.showing import evidence_of, interventions, reported
+from hounsfield.steps.compute import available_cores
+from hounsfield.steps.decode import decode
+from hounsfield.steps.overlap import overlap_with_training
+from hounsfield.steps.run_folder import RunFolder
+from hounsfield.steps.scan import scan
+from hounsfield.steps.study import Clock, Run, Study
+
+__all__ = ["evaluate_model", "predict_source"]
+
+
+def evaluate_model(study: Study, run: Path, *, progress: Progress | None = None) -> Run:
+    """External validation: the model of a run on other images, with metrics, audit and report."""
+    from hounsfield.steps.predict import predict
+    from hounsfield.tasks.classification import predicted_classes
+
+    clock = Clock(progress or Silent())
+    model = read_model(run)
+    folder = RunFolder(study.out)
+    with folder.opened(resume=False):
+        looked = look(study, folder.cache, clock, encoding=model.encoding, split=False)
+        study = replace(study, phantom="phantom" in model.card or only_phantoms(looked))
+        overlap = overlap_with_training(run, looked.cohort, looked.marks)
+        looked = replace(looked, findings=(overlap, *looked.findings))
+        prepared = prepared_for(looked, model.plan, folder, clock)
+        with clock.step("predict") as said:
+            cases = looked.cohort.test
+            predictions = predict(model, prepared, cases, kind="external", progress=clock.progress.advance)
+            called = predicted_classes(predictions.scores, model.encoding, model.operating_point.values)
+            said.append(f"{len(cases)} cases by {len(model.members)} member(s)")
+        moved = interventions(study, model, looked, clock)
+        evidence = evidence_of(study, model, looked, None, predictions, called, moved, clock)
+        result = reported(model, evidence, predictions, called, prepared, looked, folder, clock)
+    folder.drop_cache()
+    return result
+
+
+def predict_source(
+    run: Path, source: str, *, out: Path | None = None, progress: Progress | None = None
+) -> Predictions:
+    """Score every image under a source; with `out`, write predictions.csv and private/cases.csv there."""
+    from hounsfield.steps.predict import write_predictions
+
+    if out is None:
+        return _score_source(run, source, progress)[0]
+    folder = RunFolder(out)
+    with folder.opened(resume=False):
+        predictions, cases, model = _score_source(run, source, progress)
+        write_predictions(predictions, out / "predictions.csv", thresholds=model.operating_point.values)
+        folder.keep_files(cases)
+    return predictions
+
+
+def _score_source(
+    run: Path, source: str, progress: Progress | None
+) -> tuple[Predictions, tuple[Case, ...], Model]:
+    import tempfile
+
+    from hounsfield.steps.predict import predict
+    from hounsfield.steps.prepare import prepare
+
+    clock = Clock(progress or Silent())
+    model = read_model(run)
+    with tempfile.TemporaryDirectory(prefix="hounsfield-") as scratch:
+        cache = Path(scratch)
+        with clock.step("scan", Path(source).name) as said:
+            index = scan(source, progress=clock.progress.advance)
+            said.append(index.summary())
+        cases = tuple(Case(s.id, s.patient or f"image {s.id}", (s,)) for s in index.series)
+        with clock.step("prepare"):
+            store = decode(
+                index, index.series, cache, threads=available_cores(), progress=clock.progress.advance
+            )
+            prepared = prepare(cases, model.plan.input, store, cache, threads=available_cores())
+        with clock.step("predict") as said:
+            predictions = predict(model, prepared, cases, kind="prediction", progress=clock.progress.advance)
+            said.append(f"{len(cases)} cases")
+    return predictions, cases, model

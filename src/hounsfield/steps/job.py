@@ -1,0 +1,89 @@
+"""All that training needs, as files that a process of its own can read: the plan, the images, the folds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hounsfield.core.case import LabelEncoding
+from hounsfield.core.errors import HounsfieldError
+from hounsfield.core.plan import Plan
+from hounsfield.io.files import whole_file, write_text
+from hounsfield.steps.prepare import Prepared
+
+__all__ = ["Job", "read_job", "write_job"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """The plan, the images, and who is in which fold.
+
+    `rows` (N,) are the development cases' rows in `prepared`, `answers` and `fold` theirs in the same order.
+    `threads` is for each member, `beside` how many members train at once. `start` is a safetensors file of
+    weights, learned without labels, from which every member starts; None leaves that to the plan.
+    """
+
+    folder: Path
+    plan: Plan
+    encoding: LabelEncoding
+    prepared: Prepared
+    rows: NDArray[np.int64]
+    answers: NDArray[np.int64]
+    fold: NDArray[np.int64]
+    threads: int = 1
+    beside: int = 1
+    start: Path | None = None
+
+    def member_folder(self, number: int) -> Path:
+        """Where a member keeps what it learned."""
+        return self.folder / f"member-{number}"
+
+    def parts(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Places (in `rows`) that a member learns from, and those of the fold that validates it."""
+        held_out = self.fold == number % self.plan.validation.folds
+        return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+    def seed(self, number: int, *salt: int) -> np.random.SeedSequence:
+        """The randomness of one member for one purpose."""
+        return np.random.SeedSequence([self.plan.seed, number, *salt])
+
+
+def write_job(job: Job) -> None:
+    """Put the job into its folder so that a process of its own can read it."""
+    with whole_file(job.folder / "rows.npz") as temporary, temporary.open("wb") as stream:
+        np.savez(stream, rows=job.rows, answers=job.answers, fold=job.fold)
+    facts = {
+        "plan": job.plan.model_dump(mode="json"),
+        "encoding": [job.encoding.kind, job.encoding.classes, job.encoding.target],
+        "threads": job.threads,
+        "beside": job.beside,
+        "start": job.start.name if job.start else "",
+    }
+    write_text(job.folder / "job.json", json.dumps(facts))
+
+
+def read_job(folder: Path) -> Job:
+    """The job that `write_job` wrote. Raises HounsfieldError where its files are not (or no longer) there."""
+    try:
+        facts = json.loads((folder / "job.json").read_text())
+        prepared = Prepared.open(folder.parent / "cache")
+        with np.load(folder / "rows.npz", allow_pickle=False) as z:
+            rows, answers, fold = z["rows"], z["answers"], z["fold"]
+    except OSError as error:
+        raise HounsfieldError(
+            "the run's work folder cannot be read from here; expected every process on a file system "
+            "that all hosts share; put --out there, or train again without --resume"
+        ) from error
+    if prepared is None:
+        raise HounsfieldError("the prepared images of this run are gone; train again without --resume")
+    kind, classes, target = facts["encoding"]
+    encoding = LabelEncoding(kind, tuple(classes), tuple(target))
+    plan = Plan.checked(facts["plan"])
+    start = folder / facts["start"] if facts["start"] else None
+    return Job(
+        folder, plan, encoding, prepared, rows, answers, fold, facts["threads"], facts["beside"], start
+    )
