@@ -27,9 +27,21 @@ fuzz: .venv/.ready-dev
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz_dicom.py --seconds $(FUZZ_SECONDS) \
 		--seed $(FUZZ_SEED) --out fuzz-found
 
-# The packages that the benchmarks measure against.
-bench: .venv/.ready-dev
+# Ours beside its peers, which have an environment of their own, into docs/benchmarks.md; ROWS=a,b for some rows.
+# The peers of the DICOM benchmarks, which are run by hand, go into .venv.
+ROWS ?= a,b,c,d,e,f,g
+bench: .venv/.ready-bench .venv-peers/.ready
+	$(BIN)/python benchmarks/against_peers --rows $(ROWS)
+
+.venv/.ready-bench: .venv/.ready-dev
 	$(PIP) -e ".[timm,dev,bench]"
+	touch $@
+
+.venv-peers/.ready: benchmarks/peers.txt
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c $< torch
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -19,7 +19,7 @@ from hounsfield.core.case import Case, Label, LabelEncoding
 from hounsfield.core.cohort import DEVELOPMENT, Cohort
 from hounsfield.core.index import Series
 from hounsfield.core.plan import Augment, Fit, Input, Network, Plan, Validation
-from hounsfield.steps.fit import fit
+from hounsfield.steps.fit import fit, job_of
 from hounsfield.steps.prepare import Prepared
 
 N = 500
@@ -39,7 +39,9 @@ def _cohort() -> Cohort:
 def _seconds(folder: Path, *, threads: int, members: int, precision: str) -> float:
     plan = Plan(
         input=Input(size=(1, 28, 28)),
-        augment=Augment(rotation_deg=10, shift=0.08, zoom=0.15, gamma=0.5, sharpness=1, noise=0.1),
+        augment=Augment(
+            rotation_deg=10, shift_width=0.08, shift_height=0.08, zoom=0.15, gamma=0.5, sharpness=1, noise=0.1
+        ),
         network=Network(name="plain"),
         fit=Fit(epochs=2, batch_size=64, precision=precision),
         validation=Validation(members=members),
@@ -56,7 +58,7 @@ def _seconds(folder: Path, *, threads: int, members: int, precision: str) -> flo
     (folder / "cache" / "prepared.json").write_text('{"state": "", "ids": ["' + '", "'.join(ids) + '"]}')
     prepared = Prepared.open(folder / "cache")
     assert prepared is not None
-    fitted = fit(cohort, plan, prepared, folder / "work")
+    fitted = fit(job_of(cohort, plan, prepared, folder / "work"))
     spent = [sum(h["seconds"] for h in history) for history in fitted.histories]
     return max(spent) if threads == 2 and members == 2 and len(spent) == 2 else sum(spent)
 

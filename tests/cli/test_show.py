@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from dicom_objects import SECRET, SECRETS, ct_stack, image, report, saved, segmentation
+from hounsfield.core.plan import Plan
 from phantoms import hu
 
 RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
@@ -123,3 +124,74 @@ def test_a_terminal_gets_the_picture(study: Path, monkeypatch: pytest.MonkeyPatc
     out = hu("show", study).out
     assert out.count("▀") > 500 and "\x1b[38;2;" in out
     assert "▀" not in hu("show", study, "--json").out and "▀" not in hu("show", study, "--no-picture").out
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    Image.fromarray(np.kron(RAMP, np.ones((4, 4), np.uint8))).save(tmp_path / "one.png")
+    return tmp_path / "one.png"
+
+
+def test_what_a_plan_does_is_written_and_said(picture: Path, tmp_path: Path) -> None:
+    ended = hu(
+        "show", picture, "--augment", "3", "--plan", "article-b", "--seed", "4", "--out", tmp_path / "p.png"
+    )
+    assert ended.code == 0, ended.err
+    assert "plan article-b" in ended.out and "  3  " in ended.out and "rotation_deg 20" in ended.out
+    with Image.open(tmp_path / "p.png") as made:
+        assert made.format == "PNG" and made.width > 400 and not made.info
+
+
+def test_augmented_json_is_one_object(picture: Path, tmp_path: Path) -> None:
+    words = ("--augment", "5", "--json", "--out", tmp_path / "p.png", "augment.zoom=0.4", "augment.gamma=0")
+    ended = hu("show", picture, *words)
+    said = json.loads(ended.out)
+    assert len(ended.out.strip().splitlines()) == 1 and said["picture"] == str(tmp_path / "p.png")
+    assert len(said["versions"]) == 5 and said["augment"]["zoom"] == 0.4
+    assert all("gamma" not in v["drawn"] and v["label"] for v in said["versions"])
+    assert max(abs(v["drawn"]["zoom"]) for v in said["versions"]) <= 0.4
+    assert json.loads(hu("show", picture, "--augment", "1", "--json").out)["picture"] is None
+
+
+def test_a_plan_comes_from_a_file_or_a_run(picture: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for place in (run, run / "model"):
+        place.mkdir()
+        plan = Plan(name="mine").changed({"input.size": [1, 16, 16], "augment.flip_up_down": True})
+        (place / "plan.json").write_text(plan.to_json())
+        for given in (place, place / "plan.json"):
+            ended = hu("show", picture, "--augment", "2", "--plan", given)
+            assert ended.code == 0 and "plan mine" in ended.out and "flip_up_down on" in ended.out
+    (run / "plan.json").unlink()
+    assert hu("show", picture, "--augment", "2", "--plan", run).code == 0
+    ended = hu("show", picture, "--augment", "2", "--plan", tmp_path)
+    assert ended.code == 3 and "no plan.json" in ended.said
+
+
+@pytest.mark.parametrize(
+    "words, code, part",
+    [
+        (["--plan", "article-b"], 2, "go with --augment"),
+        (["augment.zoom=0.1"], 2, "go with --augment"),
+        (["--augment", "2", "--window", "lung"], 2, "leave out --window"),
+        (["--augment", "0"], 2, "--augment"),
+        (["--augment", "2", "--plan", "artikel-b"], 3, 'did you mean "article-b"'),
+        (["--augment", "2", "augment.zom=0.1"], 3, 'did you mean "augment.zoom"'),
+        (["--augment", "2", "--image", "9"], 3, "from 1 to 1"),
+        (["--augment", "2", "--out", "p.jpg"], 3, ".png"),
+    ],
+)
+def test_wrong_use_of_augment_is_refused(picture: Path, words: list[str], code: int, part: str) -> None:
+    ended = hu("show", picture, *words)
+    assert ended.code == code and part in ended.err.replace("\n", " ")
+
+
+def test_a_terminal_gets_the_versions(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hounsfield.cli import show as command
+
+    monkeypatch.setattr(command, "_draws_on_a_terminal", lambda: True)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name in ("TMUX", "STY", "TERM_PROGRAM", "LC_TERMINAL", "KITTY_WINDOW_ID", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    out = hu("show", picture, "--augment", "3").out
+    assert out.count("▀") > 500 and "plan designed" in out

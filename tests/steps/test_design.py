@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hounsfield.core.case import LabelEncoding
 from hounsfield.core.errors import BadInput
-from hounsfield.core.plan import Plan
+from hounsfield.core.plan import Augment, Plan
 from hounsfield.steps.article_plans import NAMED_PLANS, named_plan
 from hounsfield.steps.design import design, within_budget
 from hounsfield.steps.fingerprint import Fingerprint
@@ -90,6 +90,38 @@ def test_sharpness_is_varied_only_where_it_gives_the_answer_away() -> None:
     assert design(facts(sharpness_auroc=0.6), BINARY).augment.sharpness == 0
 
 
+@pytest.mark.parametrize("modality", ["", "MG", "US", "CR"])
+def test_2d_images_are_changed_as_was_measured(modality: str) -> None:
+    changed = design(facts(modality=modality, size=(1, 28, 28)), BINARY).augment
+    assert changed == Augment(
+        rotation_deg=10, shift_width=0.08, shift_height=0.08, zoom=0.15, shear_deg=5, noise=0.1, gamma=0.5,
+        flip_left_right=modality != "CR", fill="reflect",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "size, spacing, tilted",
+    [
+        ((28, 28, 28), (), True),
+        ((20, 64, 64), (), False),
+        ((20, 64, 64), (3.0, 1.0, 1.0), False),
+        ((60, 64, 64), (1.2, 1.0, 1.0), True),
+        ((200, 512, 512), (1.0, 0.6, 0.6), True),
+        ((1, 448, 352), (1.0, 0.1, 0.1), False),
+    ],
+)
+def test_volumes_are_tilted_where_their_voxels_are_nearly_cubes(
+    size: tuple[int, int, int], spacing: tuple[float, ...], tilted: bool
+) -> None:
+    changed = design(facts(size=size, spacing_mm=spacing), BINARY).augment
+    assert (changed.tilt_deg > 0) is tilted and (changed.shift_slices > 0) is (size[0] > 1)
+
+
+def test_mr_images_are_shaded_and_no_others() -> None:
+    assert design(facts(modality="MR"), BINARY).augment.bias_field == 0.2
+    assert design(facts(modality="CT"), BINARY).augment.bias_field == 0
+
+
 def test_the_loss_fits_the_kind_of_label() -> None:
     assert design(facts(), MANY).fit.loss == "cross_entropy"
     assert design(facts(), BINARY).fit.loss == "binary_cross_entropy"
@@ -151,9 +183,10 @@ def test_the_articles_plans_say_what_the_article_says() -> None:
     assert (a.input.size, a.input.channels, a.input.interpolation, a.fit.optimiser) == (
         (1, 224, 224), 1, "cubic", "adam",
     )  # fmt: skip
-    assert (b.input.size, b.augment.rotation_deg, b.augment.shift, b.augment.zoom, b.augment.fill) == (
-        (1, 150, 150), 20, 0.2, 0.2, "nearest",
+    assert (b.input.size, b.augment.rotation_deg, b.augment.zoom, b.augment.fill) == (
+        (1, 150, 150), 20, 0.2, "nearest",
     )  # fmt: skip
+    assert (b.augment.shift_width, b.augment.shift_height, b.augment.flip_left_right) == (0.2, 0.2, True)
     assert math.isclose(math.tan(math.radians(b.augment.shear_deg)), 0.2, abs_tol=1e-4)
     assert (c.network.trainable_layers, c.fit.optimiser, c.fit.learning_rate, c.fit.momentum) == (
         4, "sgd", 1e-4, 0.9,

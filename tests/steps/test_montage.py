@@ -62,3 +62,13 @@ def test_letters_and_scale_bar_are_drawn() -> None:
     changed = np.argwhere((plainly != lettered).any(axis=-1))
     size = lettered.shape[1]
     assert changed[:, 1].min() < 40 and changed[:, 1].max() > size - 40 and changed[:, 0].min() < 40
+
+
+def test_a_long_title_takes_as_many_lines_as_it_needs() -> None:
+    black = np.zeros((100, 100, 3), np.uint8)
+    heights = []
+    for title in ("short", "word " * 40, "word " * 90):
+        picture = composed([Panel(black, title=title)] * 4, Wording(("x",)), widest=800, tallest=4000)
+        heights.append(picture.shape[0])
+        assert picture.shape[1] <= 832
+    assert heights[0] < heights[1] <= heights[2] < heights[0] + 4 * 18 * 4

@@ -117,6 +117,30 @@ def test_images_and_volumes_are_not_mixed(tmp_path: Path) -> None:
         prepare(cases, Input(size=(8, 8, 8)), store, tmp_path)
 
 
+def test_a_mixture_of_depths_keeps_every_value(tmp_path: Path) -> None:
+    images = [np.full((1, 1, 8, 8), 65_000, np.uint16), np.full((1, 1, 8, 8), -900, np.int16)]
+    cases, store = _study(tmp_path, images)
+    made = prepare(cases, Input(size=(1, 8, 8)), store, tmp_path)
+    assert made.images.dtype == np.int32 and made.images[:, 0, 0, 0, 0].tolist() == [65_000, -900]
+
+
+def test_what_some_images_cannot_give_is_refused_before_any_work(tmp_path: Path) -> None:
+    cases, store = _study(tmp_path, _random(1, 1, 16, 16) + _random(4, 1, 16, 16, n=2))
+    with pytest.raises(BadInput, match=r"2 of 5 images have 4 channels, .*input\.channels=1; expected 1"):
+        prepare(cases, Input(size=(1, 8, 8)), store, tmp_path)
+    made = prepare(cases, Input(size=(1, 8, 8), channels=4), store, tmp_path)
+    assert made.images.shape == (5, 4, 1, 8, 8)
+    with pytest.raises(
+        BadInput, match=r"spacing_mm asks for 1×0.5×0.5 mm, but 5 of 5 images do not say .*; leave it empty"
+    ):
+        prepare(cases, Input(size=(1, 8, 8), channels=4, spacing_mm=(1, 0.5, 0.5)), store, tmp_path)
+    late = ("resize", "crop", "resample", "pad", "channels", "normalise")
+    with pytest.raises(BadInput, match="puts crop after resize"):
+        prepare(cases, Input(size=(1, 8, 8), channels=4, order=late, crop_foreground=True), store, tmp_path)
+    with pytest.raises(BadInput, match="holds no landmarks"):
+        prepare(cases, Input(size=(1, 8, 8), channels=4, normalise="histogram"), store, tmp_path)
+
+
 def test_a_full_disk_is_said_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cases, store = _study(tmp_path, _random(1, 1, 16, 16))
 

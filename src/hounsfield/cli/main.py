@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -17,6 +20,7 @@ COMMANDS = {
     "convert": "Write every volume as NIfTI.",
     "demo": "Write a phantom cohort as DICOM, train on it, evaluate and report.",
     "evaluate": "Evaluate a model on other images: metrics with intervals, audit, report.",
+    "export": "Write a model as ONNX, checked to give the same scores, to give it away.",
     "phantom": "Write a phantom cohort only.",
     "predict": "Score images with a model.",
     "scan": "List every image under a source, and why files were refused.",
@@ -69,13 +73,15 @@ def main() -> None:
     """Run `hu` and end with the exit code that its outcome deserves."""
     from hounsfield.core.errors import HounsfieldError
 
+    with suppress(ValueError):  # not in the main thread, where Python takes no signals
+        signal.signal(signal.SIGTERM, _ended)
     try:
         hu.main(standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; a training run goes on with --resume", err=True)
+        click.echo("hu: interrupted; a training run that had begun to learn goes on with --resume", err=True)
         sys.exit(130)
     except HounsfieldError as error:
         click.echo("hu: " + " ".join(str(error).split()), err=True)
@@ -85,6 +91,11 @@ def main() -> None:
             raise
         click.echo(f"hu: {_sentence(error)}", err=True)
         sys.exit(3)
+
+
+def _ended(_: int, __: FrameType | None) -> None:
+    """SIGTERM ends a command as Ctrl-C does: what it was writing is taken away."""
+    raise KeyboardInterrupt
 
 
 def _sentence(error: OSError) -> str:

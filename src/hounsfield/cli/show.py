@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,14 @@ from hounsfield.cli.options import as_json_option, say_json
 from hounsfield.core.errors import BadInput
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hounsfield.core.plan import Plan
     from hounsfield.io.dicom.describe import Line
     from hounsfield.io.dicom.structured import Node
     from hounsfield.steps.show import Shown
+    from hounsfield.steps.show_augmented import Augmented
 
 __all__ = ["show"]
 
@@ -26,6 +32,7 @@ _WIDTH_OF_A_FILE = 120
 
 @click.command()
 @click.argument("source")
+@click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option(
     "--image",
     default="",
@@ -44,32 +51,96 @@ _WIDTH_OF_A_FILE = 120
 @click.option("--at", default="", metavar="I,J,K", help="The voxel through which the planes run, from 0.")
 @click.option("--identity", is_flag=True, help="Show names, ids, dates, UIDs and free text as well.")
 @click.option("--no-picture", is_flag=True, help="Only the header.")
+@click.option(
+    "--augment",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Instead, the image as a network sees it and N versions as training would change it.",
+)
+@click.option(
+    "--plan",
+    default="",
+    metavar="NAME|FILE|RUN",
+    help="With --augment: the plan that changes it [the one designed for this image].",
+)
+@click.option("--seed", type=click.IntRange(0), help="With --augment: the seed of the changes [the plan's].")
 @as_json_option
 def show(
     source: str, image: str, out: Path | None, window: str, plane: str, frame: int | None, at: str,
-    identity: bool, no_picture: bool, as_json: bool,
+    identity: bool, no_picture: bool, as_json: bool, augment: int | None, plan: str, seed: int | None,
+    changes: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Look at an image of SOURCE: its header without the patient's identity, and a picture with the window of
-    the header or the one given. A table lists what else is there. Reports and segmentations are printed."""
+    the header or the one given. A table lists what else is there. Reports and segmentations are printed.
+    With --augment N, see what a plan does to the image; KEY=VALUE changes the plan, e.g. augment.zoom=0.3."""
     from hounsfield.steps.show import View, as_object
     from hounsfield.steps.show import show as look
 
+    given = window or plane != "all" or frame or at or identity or no_picture
+    if augment is not None:
+        if given:
+            raise click.UsageError(
+                "--augment shows an image as a network sees it: leave out --window, --plane, --frame, --at, "
+                "--identity and --no-picture."
+            )
+        _augmented(source, image, out, augment, plan, seed, changes, as_json)
+        return
+    if plan or seed is not None or changes:
+        raise click.UsageError("--plan, --seed and KEY=VALUE go with --augment N.")
     view = View(window=window, plane=plane, frame=frame or 0, at=_voxel(at))
     draw = not no_picture or out is not None
     shown = look(source, image=image, view=view, identity=identity, draw=draw)
     if out is not None and shown.seen is not None:
-        _write(out, shown)
+        _write(out, shown.picture())
     if as_json:
         written = str(out) if out is not None and shown.seen is not None else None
         say_json({**as_object(shown), "picture": written})
     else:
         _say(shown)
         if shown.seen is not None and not no_picture:
-            _draw(shown)
+            _draw(shown.picture)
     if out is not None and shown.seen is None:
         raise BadInput(f"no picture was written, because {shown.why_not}")
     if out is not None and not as_json:
         click.echo(f"picture: {out}")
+
+
+def _augmented(
+    source: str, image: str, out: Path | None, count: int, plan: str, seed: int | None,
+    changes: tuple[str, ...], as_json: bool,
+) -> None:  # fmt: skip
+    """What a plan does to the image: PNG, JSON, or the terminal with what was drawn in words."""
+    from hounsfield.cli.options import changes_of
+    from hounsfield.steps.show_augmented import as_object, show_augmented
+
+    wanted = changes_of(changes)
+    made = show_augmented(source, count=count, image=image, plan=_plan(plan), changes=wanted, seed=seed)
+    if out is not None:
+        _write(out, made.picture())
+    if as_json:
+        say_json({**as_object(made), "picture": str(out) if out is not None else None})
+        return
+    _say_versions(made)
+    _draw(made.picture)
+    if out is not None:
+        click.echo(f"picture: {out}")
+
+
+def _plan(name: str) -> Plan | None:
+    """The plan that a name, a file or the folder of a run stands for; None for ""."""
+    from hounsfield.face import read_plan
+
+    if not name:
+        return None
+    for place in (Path(name) / "plan.json", Path(name) / "model" / "plan.json"):
+        if place.is_file():
+            return read_plan(place)
+    if Path(name).is_dir():
+        raise BadInput(
+            f'the folder "{Path(name).name}" that --plan names holds no plan.json; expected the --out of a '
+            "hu train; name it, a plan.json, or a named plan"
+        )
+    return read_plan(name)
 
 
 def _voxel(text: str) -> tuple[int, int, int] | None:
@@ -84,16 +155,16 @@ def _voxel(text: str) -> tuple[int, int, int] | None:
     return i, j, k
 
 
-def _write(out: Path, shown: Shown) -> None:
+def _write(out: Path, picture: NDArray[np.uint8]) -> None:
     from hounsfield.io.files import write_bytes
     from hounsfield.steps.montage import png_bytes
 
     if out.suffix.casefold() != ".png":
         raise BadInput(f'--out names a file that ends in "{out.suffix}"; expected one that ends in .png')
-    write_bytes(out, png_bytes(shown.picture()))
+    write_bytes(out, png_bytes(picture))
 
 
-def _draw(shown: Shown) -> None:
+def _draw(drawn: Callable[..., NDArray[np.uint8]]) -> None:
     """The picture in the terminal, as large as it has room for; nothing where stdout is no terminal."""
     from hounsfield.cli.terminal_picture import terminal_picture, way_of
 
@@ -102,9 +173,9 @@ def _draw(shown: Shown) -> None:
         return
     columns, lines = shutil.get_terminal_size()
     if way in ("24bit", "256"):
-        picture = shown.picture(bare=True, widest=max(8, columns - 1), tallest=max(8, 2 * (lines - 4)))
+        picture = drawn(bare=True, widest=max(8, columns - 1), tallest=max(8, 2 * (lines - 4)))
     else:
-        picture = shown.picture(widest=960, tallest=640)
+        picture = drawn(widest=960, tallest=640)
     click.echo(terminal_picture(picture, way), nl=False, color=True)
 
 
@@ -136,6 +207,20 @@ def _say(shown: Shown) -> None:
         console.print(Text(f"no picture: {shown.why_not}", style="yellow"))
     console.print(Text(shown.caption, style="bold"))
     for note in shown.seen.notes if shown.seen else ():
+        console.print(Text(note, style="dim"))
+
+
+def _say_versions(made: Augmented) -> None:
+    """A line for each version, and the caption."""
+    from rich.console import Console
+    from rich.text import Text
+
+    width = None if sys.stdout.isatty() else _WIDTH_OF_A_FILE
+    console = Console(file=sys.stdout, highlight=False, width=width)
+    for number, version in enumerate(made.versions, 1):
+        console.print(Text(f"{number:3d}  {version.label}"))
+    console.print(Text(made.caption, style="bold"))
+    for note in made.notes:
         console.print(Text(note, style="dim"))
 
 

@@ -1,18 +1,19 @@
-"""A model as a directory of JSON and safetensors: written whole, read without unpickling anything."""
+"""A model as a directory of JSON, safetensors and ONNX: written whole, read without unpickling anything."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
 
 from hounsfield.core.case import LabelEncoding
 from hounsfield.core.errors import BadInput
-from hounsfield.core.model import Calibration, Model, OperatingPoint
+from hounsfield.core.model import Calibration, Form, Model, OperatingPoint
 from hounsfield.core.plan import Plan
 from hounsfield.io.files import write_text
 
-__all__ = ["read_model", "write_model"]
+__all__ = ["digest_of", "form_content", "read_model", "write_model"]
 
 
 def write_model(model: Model) -> None:
@@ -27,6 +28,7 @@ def write_model(model: Model) -> None:
         "data_digest": model.data_digest,
         "plan_digest": model.plan.digest(),
         "card": model.card,
+        "forms": [asdict(form) for form in model.forms],
     }
     write_text(model.directory / "plan.json", model.plan.to_json() + "\n")
     write_text(model.directory / "card.md", _card(model))
@@ -55,18 +57,39 @@ def read_model(folder: Path | str) -> Model:
             calibration=Calibration(**facts["calibration"]),
             data_digest=facts["data_digest"],
             card=facts["card"],
+            forms=tuple(Form(**form) for form in facts.get("forms", ())),
         )
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise BadInput(
             f"the model in {folder.name} cannot be read; expected the files that hu train wrote, unchanged; "
             "copy the folder again or train again"
         ) from error
-    if any(Path(m).name != m for m in model.members):
+    if any(Path(name).name != name for name in (*model.members, *(f.file for f in model.forms))):
         raise BadInput(f"the model in {folder.name} names weights outside its folder; train again")
     absent = [m for m in model.members if not (home / m).is_file()]
     if absent:
         raise BadInput(f"the model in {folder.name} lacks {absent[0]}; copy the whole folder again")
     return model
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def form_content(model: Model, member: str, *, int8: bool = False) -> bytes | None:
+    """The ONNX file of a member, None where it is not there or was not made of these very weights.
+
+    With `int8` the 8-bit form, if it was kept, and otherwise the 32-bit one.
+    """
+    for form in (model.form(member, "int8") if int8 else None, model.form(member, "onnx")):
+        path = model.directory / form.file if form else None
+        if form and path and path.is_file() and digest_of(model.directory / member) == form.weights:
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() == form.digest:
+                return content
+    return None
 
 
 def _card(model: Model) -> str:
@@ -81,6 +104,7 @@ def _card(model: Model) -> str:
         f"- calibration: {model.calibration.method}, temperature {model.calibration.temperature:.3f}, "
         f"bias {model.calibration.bias:.3f}",
         f"- members: {len(model.members)}; data {model.data_digest}; plan {model.plan.digest()}",
+        *(f"- {form.file or form.kind}: {form.note}" for form in model.forms),
         "",
         "## To be filled by a human",
         "",

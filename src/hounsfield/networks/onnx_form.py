@@ -57,7 +57,7 @@ def to_onnx(network: nn.Module, shape: Sequence[int], *, facts: Mapping[str, str
         network.train(training)
     _plain(model)
     onnx.helper.set_model_props(model, dict(facts))
-    model.producer_name = "hounsfield"
+    model.producer_name, model.producer_version = "hounsfield", ""
     return bytes(model.SerializeToString())
 
 

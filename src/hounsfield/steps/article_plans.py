@@ -27,7 +27,8 @@ NAMED_PLANS: dict[str, Plan] = {
         name="article-b",
         input=Input(size=(1, 150, 150), channels=3, interpolation="linear", normalise="unit"),
         augment=Augment(
-            rotation_deg=20, shift=0.2, shear_deg=11.31, zoom=0.2, flip_left_right=True, fill="nearest"
+            rotation_deg=20, shift_width=0.2, shift_height=0.2, shear_deg=11.31, zoom=0.2,
+            flip_left_right=True, fill="nearest",
         ),
         network=Network(name="article-b", dropout=0.5),
         fit=Fit(

@@ -33,8 +33,20 @@ ALWAYS = {
     "task": "the labels are classes",
     "application": "named by the command, or none",
     "input.spacing_mm": "the images keep their own grid; only the size is brought to one",
+    "input.percentiles": "not used: no normalisation by percentiles",
+    "input.landmarks": "not used: no normalisation of the histogram",
+    "input.order": "the usual one: what is cut off costs no work, and values are measured on what is seen",
     "augment.flip_up_down": "bodies do not stand on their heads",
     "augment.flip_slices": "head and feet differ",
+    "augment.elastic": "off: it was not measured to help, and bends what may be the sign of disease",
+    "augment.elastic_points": "off",
+    "augment.fill_value": "not used: edges are mirrored",
+    "augment.blur": "off: sharpness covers it",
+    "augment.intensity_chance": "every image is changed, each by an amount of its own",
+    "augment.low_resolution": "off: it was not measured to help",
+    "augment.motion": "off: it was not measured to help",
+    "augment.ghosting": "off: it was not measured to help",
+    "augment.artefact_chance": "off",
     "augment.cutout": "off: made no difference on small sets",
     "augment.cutout_chance": "off",
     "augment.mixup": "off: underfits small sets",
@@ -43,6 +55,12 @@ ALWAYS = {
     "network.trainable_layers": "everything is trained, since nothing is pretrained",
     "fit.optimiser": "AdamW with a fused step (Loshchilov 2019)",
     "fit.learning_rate": "high, as batch normalisation allows; tenfold less lost AUROC on small sets",
+    "fit.layer_decay": "all layers learn alike, since nothing is pretrained",
+    "fit.micro_batch": "the whole batch passes at once, and is halved where memory does not suffice",
+    "fit.focal_gamma": "of no effect on cross-entropy",
+    "fit.compile": "on a GPU where the training is long",
+    "fit.unfreeze": "no stages: everything is trained from the first epoch",
+    "fit.cache_frozen": "nothing is frozen, so nothing is kept",
     "fit.weight_decay": "light; norms and biases are not decayed",
     "fit.momentum": "of no effect on AdamW",
     "fit.schedule": "warm-up, then a cosine to zero: the end needs no choosing",
@@ -50,6 +68,14 @@ ALWAYS = {
     "fit.patience": "off: the schedule ends by itself",
     "fit.label_smoothing": "labels of medical images are not certain",
     "fit.gradient_clip": "a single odd batch cannot throw the weights",
+    "validation.test_time_views": "of no effect unless views are augmented",
+    "pretrain.epochs": "off: it takes time, and is worth it where many images have no label",
+    "pretrain.batch_size": "off",
+    "pretrain.learning_rate": "off",
+    "pretrain.projection": "off",
+    "export.onnx": "other programs can score with the model, and it is quicker on a CPU",
+    "export.int8": "off: coarser numbers are for whoever asks for them",
+    "export.int8_loss": "off",
     "seed": "given, or 0",
     "threads": "all cores; on a CPU members train side by side, one thread each",
     "device": "a GPU where there is one",
@@ -79,9 +105,11 @@ def design(
     """
     if min(facts.size[1:]) < 8:
         raise BadInput(f"the images are {facts.size[1]}×{facts.size[2]} pixels; expected at least 8×8")
+    arriving = _input(facts)
+    size = arriving.section.size
     chosen = {
-        "input": _input(facts),
-        "augment": _augment(facts),
+        "input": arriving,
+        "augment": _augment(facts, size),
         "network": _network(facts),
         "fit": _fit(facts, encoding, fast_bfloat16=fast_bfloat16),
         "validation": _validation(facts),
@@ -148,13 +176,33 @@ def _multiple(x: float, of: int) -> int:
     return max(of, round(x / of) * of)
 
 
-def _augment(facts: Fingerprint) -> _Choice:
+def _tilt(facts: Fingerprint, size: tuple[int, int, int], why: dict[str, str]) -> float:
+    """Volumes are tilted where their voxels reach the network about as deep as they are wide."""
+    if facts.is_flat:
+        why["tilt_deg"] = "off: a 2D image has no slices to be turned out of"
+        return 0.0
+    known = facts.spacing_mm or tuple(1 / n for n in facts.size)  # unknown: a field of view like a cube
+    deep, *wide = (s * n / m for s, n, m in zip(known, facts.size, size, strict=True))
+    ratio = deep / math.sqrt(math.prod(wide))
+    if not 0.5 <= ratio <= 2:
+        guess = "" if facts.spacing_mm else ", as far as their number tells"
+        why["tilt_deg"] = f"off: voxels are {ratio:.1f} times as deep as wide{guess}"
+        return 0.0
+    why["tilt_deg"] = "heads and bodies nod and lean a little"
+    return 5.0
+
+
+def _augment(facts: Fingerprint, size: tuple[int, int, int]) -> _Choice:
     mirror = MIRROR.get(facts.modality)
     tell_tale = facts.sharpness_auroc >= TELL_TALE
     why = {
         "rotation_deg": "patients lie or stand a little turned",
         "zoom": "bodies and distances differ",
-        "shift": "positions in the frame differ",
+        "shift_width": "positions in the frame differ",
+        "shift_height": "positions in the frame differ",
+        "shift_slices": "off: a 2D image has no slices"
+        if facts.is_flat
+        else "scans begin at different heights of the body",
         "shear_deg": "a little obliqueness",
         "gamma": "tone curves of scanners differ; brightness and contrast are taken out by the z-score",
         "sharpness": f"sharpness alone tells the classes apart (AUROC {facts.sharpness_auroc:.2f}): "
@@ -166,6 +214,9 @@ def _augment(facts: Fingerprint) -> _Choice:
         "contrast": "off: the z-score takes it out",
         "flip_left_right": mirror or f"{facts.modality}: left and right are not alike; no mirroring",
         "fill": "edges mirrored, so that no artificial border is learned",
+        "bias_field": "MR coils shade the image a little"
+        if facts.modality == "MR"
+        else "off: coils shade MR images only",
     }
     if facts.modality == "CT":
         why |= {
@@ -174,7 +225,9 @@ def _augment(facts: Fingerprint) -> _Choice:
         }
         why["gamma"] = "kernels and contrast agents differ a little"
     section = Augment(
-        rotation_deg=10, shift=0.08, zoom=0.15, shear_deg=5, noise=0.1,
+        rotation_deg=10, tilt_deg=_tilt(facts, size, why), shift_width=0.08, shift_height=0.08,
+        shift_slices=0.0 if facts.is_flat else 0.08, zoom=0.15, shear_deg=5, noise=0.1,
+        bias_field=0.2 if facts.modality == "MR" else 0.0,
         gamma=0.2 if facts.modality == "CT" else 0.5, sharpness=0.7 if tell_tale else 0.0,
         flip_left_right=mirror is not None, fill="reflect",
     )  # fmt: skip

@@ -27,9 +27,7 @@ def caches(job: Job, world: int) -> bool:
 
     One process only: several would each have to compute or to wait.
     """
-    augment = job.plan.augment
-    changes = augment.is_spatial or augment.is_intensity or augment.cutout > 0 or augment.mixup > 0
-    return job.plan.fit.cache_frozen and world == 1 and not changes
+    return job.plan.fit.cache_frozen and world == 1 and job.plan.augment.is_nothing
 
 
 def cached_features(job: Job, learner: Learner) -> NDArray[np.float32] | None:
@@ -64,8 +62,8 @@ def _digest(learner: Learner) -> str:
     found = hashlib.sha256()
     if learner.prefix is not None:
         found.update(str(learner.prefix.depth).encode())
+    learned = {name for name, p in learner.network.named_parameters() if p.requires_grad}
     for name, tensor in learner.network.state_dict().items():
-        frozen = dict(learner.network.named_parameters()).get(name)
-        if frozen is None or not frozen.requires_grad:
+        if name not in learned:
             found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return found.hexdigest()[:16]

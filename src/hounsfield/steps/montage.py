@@ -24,6 +24,7 @@ Rows = list[list[list[int]]]  # of stacks of panels, by number
 WIDEST, TALLEST = 1560, 1000
 _LARGEST_ZOOM = 12.0
 _MARGIN, _GAP = 16, 10
+_MOST_LINES = 4  # of a title
 _GROUND: Colour = (17, 18, 21)
 _PLAIN: Colour = (196, 198, 204)
 _QUIET: Colour = (128, 132, 141)
@@ -36,7 +37,7 @@ _IN_FONT = {"×": "x", "–": "-", "−": "-", "µ": "u", "“": '"', "”": '"'
 @dataclass(frozen=True, slots=True, eq=False)
 class Panel:
     """One image (H, W, 3); size of its pixels (down, across), in mm if `in_mm`; edge letters (left, right,
-    top, bottom), "" for none; a title above it."""
+    top, bottom), "" for none; a title above it, in lines if it is long."""
 
     pixels: Picture
     pixel_size: tuple[float, float] = (1.0, 1.0)
@@ -67,16 +68,22 @@ def composed(
     """
     bare = wording is None
     gap = 2 if bare else _GAP
-    strip = 22 if not bare and any(p.title for p in panels) else 0
-    rows, scale = _arranged(panels, widest, tallest, gap, strip)
-    sizes = [(max(1, int(h * scale + 1e-6)), max(1, int(w * scale + 1e-6))) for h, w in map(_extent, panels)]
+    for lines in range(1, _MOST_LINES + 1):
+        strip = 4 + 18 * lines if not bare and any(p.title for p in panels) else 0
+        rows, scale = _arranged(panels, widest, tallest, gap, strip)
+        sizes = [
+            (max(1, int(h * scale + 1e-6)), max(1, int(w * scale + 1e-6))) for h, w in map(_extent, panels)
+        ]
+        titles = [_titled(p.title, w) for p, (_, w) in zip(panels, sizes, strict=True)]
+        if not strip or max(map(len, titles)) <= lines:
+            break
     corners, height, width = _corners(rows, sizes, gap, strip)
     canvas = np.full((height, width, 3), _GROUND, np.uint8)
     for panel, (top, left), size in zip(panels, corners, sizes, strict=True):
         canvas[top : top + size[0], left : left + size[1]] = _resized(panel.pixels, size)
     if wording is None:
         return canvas
-    return _worded(_marked(canvas, panels, corners, sizes), wording)
+    return _worded(_marked(canvas, panels, titles, corners, sizes), wording)
 
 
 def png_bytes(picture: Picture) -> bytes:
@@ -157,9 +164,19 @@ def _resized(pixels: Picture, size: tuple[int, int]) -> Picture:
     return np.asarray(resized, np.uint8)
 
 
+def _titled(title: str, width: int) -> list[str]:
+    """The title in lines that fit; one that is too long for so many ends in dots."""
+    if _font(14).getlength(_drawable(title)) <= width:
+        return [title] if title else []
+    lines = _wrapped(title, width, 14)
+    rest = " ".join(lines[_MOST_LINES - 1 : _MOST_LINES + 1])
+    return [*lines[: _MOST_LINES - 1], *([_fitting(rest, width, 14)] if rest else [])]
+
+
 def _marked(
     canvas: Picture,
     panels: Sequence[Panel],
+    titles: Sequence[list[str]],
     corners: Sequence[tuple[int, int]],
     sizes: Sequence[tuple[int, int]],
 ) -> Picture:
@@ -168,9 +185,9 @@ def _marked(
 
     image = Image.fromarray(canvas)
     draw = ImageDraw.Draw(image)
-    for panel, (top, left), (height, width) in zip(panels, corners, sizes, strict=True):
-        if panel.title:
-            draw.text((left, top - 5), _fitting(panel.title, width, 14), _QUIET, _font(14), anchor="ls")
+    for panel, title, (top, left), (height, width) in zip(panels, titles, corners, sizes, strict=True):
+        for n, line in enumerate(reversed(title)):
+            draw.text((left, top - 5 - 18 * n), _fitting(line, width, 14), _QUIET, _font(14), anchor="ls")
         places = (
             (left + 5, top + height / 2, "lm"),
             (left + width - 5, top + height / 2, "rm"),

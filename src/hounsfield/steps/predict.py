@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +14,18 @@ from numpy.typing import NDArray
 from hounsfield.core.case import Case
 from hounsfield.core.model import Model
 from hounsfield.core.predictions import Predictions
+from hounsfield.io.model_store import form_content
+from hounsfield.steps.compute import available_cores, computing, pick_device
+from hounsfield.steps.engine import Engine, OnnxEngine, TorchEngine, logits_of
 from hounsfield.steps.prepare import Prepared
 from hounsfield.tasks.classification import answers_of, probabilities
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["load_members", "predict", "table_of", "write_predictions"]
+__all__ = ["engines_of", "load_member", "load_members", "predict", "table_of", "write_predictions"]
+
+_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
 def predict(
@@ -29,37 +36,62 @@ def predict(
     kind: str = "test",
     progress: Callable[[int, int], None] | None = None,
 ) -> Predictions:
-    """Probabilities of each case: the mean over members of the calibrated probability."""
-    from hounsfield.steps.member import network_logits, pick_device
+    """Probabilities of each case: the mean over members of the calibrated probability.
 
-    device = pick_device(model.plan.device)
+    On a CPU each member is scored by ONNX Runtime, where its ONNX file is there and of these weights, and
+    torch is then not imported.
+    """
     rows = prepared.rows([c.id for c in cases])
     total = np.zeros((len(cases), model.encoding.outputs))
-    for number, network in enumerate(load_members(model), 1):
-        logits = network_logits(
-            network.to(device), prepared, rows, device=device, test_time=model.plan.validation.test_time
-        )
+    for number, engine in enumerate(engines_of(model), 1):
+        logits = logits_of(engine, prepared, rows, model.plan).reshape(len(cases), -1)
         total += probabilities(logits.astype(np.float64), model.encoding, model.calibration)
         if progress:
             progress(number, len(model.members))
     return table_of(model, cases, total / len(model.members), kind=kind)
 
 
+def engines_of(model: Model) -> Iterator[Engine]:
+    """What scores each member, one after another: ONNX Runtime on a CPU where it can, else torch.
+
+    The 8-bit form is taken where the plan asks for it and it was kept. Raises BadInput for a device that is
+    not here.
+    """
+    threads = model.plan.threads or available_cores()
+    on_cpu = _surely_cpu(model.plan.device) and find_spec("onnxruntime") is not None
+    for member in model.members:
+        content = form_content(model, member, int8=model.plan.export.int8) if on_cpu else None
+        if content is not None:
+            yield OnnxEngine(content, threads=threads)
+            continue
+        network = load_member(model, member).to(pick_device(model.plan.device))
+        with computing(threads):
+            yield TorchEngine(network)
+
+
+def _surely_cpu(device: str) -> bool:
+    """Whether this device is the CPU, as far as can be told without importing torch."""
+    if device != "auto":
+        return device.split(":")[0] == "cpu"
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1")
+    return hidden or not any(Path(driver).exists() for driver in _GPU_DRIVERS)
+
+
 def load_members(model: Model) -> list[nn.Module]:
     """The networks of a model with their weights, ready to score."""
+    return [load_member(model, member) for member in model.members]
+
+
+def load_member(model: Model, member: str) -> nn.Module:
+    """One network of a model with its weights, ready to score."""
     from hounsfield.networks import build
     from hounsfield.networks.weights import load_weights
 
     plan = model.plan
-    networks: list[nn.Module] = []
     start = plan.network.model_copy(update={"weights": ""})  # the member's own weights follow
-    for name in model.members:
-        network = build(
-            start, channels=plan.input.channels, outputs=model.encoding.outputs, size=plan.input.size
-        )
-        load_weights(network, model.directory / name)
-        networks.append(network.eval())
-    return networks
+    network = build(start, channels=plan.input.channels, outputs=model.encoding.outputs, size=plan.input.size)
+    load_weights(network, model.directory / member)
+    return network.eval()
 
 
 def table_of(model: Model, cases: Sequence[Case], scores: NDArray[np.float64], *, kind: str) -> Predictions:

@@ -15,14 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hounsfield.core.case import Case
-from hounsfield.core.errors import BadInput
-from hounsfield.core.plan import Input
+from hounsfield.core.plan import Input, Plan
 from hounsfield.io.files import whole_file, write_text
 from hounsfield.io.pixel_store import PixelStore
-from hounsfield.transforms.normalise import Levels, apply_levels, levels_of
-from hounsfield.transforms.resize import crop_foreground, pad_to_aspect, resize
+from hounsfield.steps.preparations import before_normalise, prepare_one, refuse_unfit
+from hounsfield.transforms.landmarks import image_landmarks, standardised
+from hounsfield.transforms.normalise import apply_levels
 
-__all__ = ["Prepared", "prepare", "prepare_one"]
+__all__ = ["Prepared", "prepare", "prepare_one", "with_landmarks"]
+
+_MOST_LEARNED = 500
+"""Of more development images, so many are taken evenly to learn the landmarks of the histogram from."""
+
+_VERSION = "2"
+"""Another one where the same plan makes other pixels, so that those of an older version are not used."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,32 @@ class Prepared:
         return cls(tuple(raw["ids"]), images, levels)
 
 
+def with_landmarks(plan: Plan, cases: Sequence[Case], store: PixelStore, *, threads: int = 2) -> Plan:
+    """The plan with `input.landmarks` learned, where it asks for histogram normalisation and has none.
+
+    Between design and `prepare`; `cases` are development cases only. Raises BadInput where no image has a
+    foreground to measure.
+    """
+    if plan.input.normalise != "histogram" or plan.input.landmarks:
+        return plan
+    refuse_unfit(cases, plan.input, store)
+    chosen = cases[:: -(-len(cases) // _MOST_LEARNED)]
+
+    def measured(case: Case) -> NDArray[np.float64]:
+        key = case.images[0].id
+        return image_landmarks(before_normalise(store.image(key), store.rows[key].spacing_mm, plan.input))
+
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        landmarks = standardised(pool.map(measured, chosen))
+    why = f"learned from the foreground of {len(chosen)} development images (Nyúl 1999)"
+    return plan.model_copy(
+        update={
+            "input": plan.input.model_copy(update={"landmarks": landmarks}),
+            "reasons": {**plan.reasons, "input.landmarks": why},
+        }
+    )
+
+
 def prepare(
     cases: Sequence[Case],
     plan: Input,
@@ -65,9 +97,12 @@ def prepare(
     threads: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> Prepared:
-    """Crop, resample, fit and resize each case's image as the plan says; used again if unchanged."""
+    """Bring each case's image to the plan's input in the plan's order; used again if unchanged.
+
+    Integers keep their depth. Raises BadInput where the images cannot give what the plan asks for.
+    """
     state = hashlib.sha256(
-        (store.state + plan.model_dump_json() + "".join(c.id for c in cases)).encode()
+        (_VERSION + store.state + plan.model_dump_json() + "".join(c.id for c in cases)).encode()
     ).hexdigest()
     table = folder / "prepared.json"
     if table.is_file() and json.loads(table.read_text())["state"] == state:
@@ -75,9 +110,10 @@ def prepare(
         if found is not None:
             return found
     table.unlink(missing_ok=True)
-    _refuse_mixed(cases, plan)
+    refuse_unfit(cases, plan, store)
     shape = (len(cases), plan.channels, *plan.size)
-    dtype = np.result_type(*{store.rows[c.images[0].id].dtype for c in cases})
+    kinds = {store.rows[c.images[0].id].dtype for c in cases}
+    dtype = np.dtype(np.uint16) if plan.normalise == "histogram" else np.result_type(*kinds)
     levels = np.empty((len(cases), 4), np.float32)
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / "prepared.npy") as temporary:
@@ -102,14 +138,6 @@ def prepare(
     return found
 
 
-def prepare_one(
-    data: NDArray[Any], spacing_mm: tuple[float, ...], plan: Input, *, bits: int
-) -> tuple[NDArray[Any], Levels]:
-    """One decoded image (C, K, J, I) at the plan's size and channels, and its levels."""
-    fitted = _fitted(data, spacing_mm, plan)
-    return fitted, levels_of(fitted, plan, bits=bits)
-
-
 def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[Any]]:
     """A mapped array whose disk space is taken first: a full disk is then an error, not a dead process."""
     images = np.lib.format.open_memmap(path, "w+", dtype, shape)
@@ -117,46 +145,3 @@ def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.memm
         with path.open("r+b") as stream:
             os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
     return images
-
-
-def _fitted(data: NDArray[Any], spacing_mm: tuple[float, ...], plan: Input) -> NDArray[Any]:
-    if plan.crop_foreground:
-        data = crop_foreground(data)
-    if plan.spacing_mm and spacing_mm:
-        size = tuple(
-            max(1, round(n * have / want))
-            for n, have, want in zip(data.shape[1:], spacing_mm, plan.spacing_mm, strict=True)
-        )
-        data = resize(data, (size[0], size[1], size[2]), interpolation=plan.interpolation)
-    if plan.fit == "pad":
-        data = pad_to_aspect(data, plan.size)
-    data = resize(data, plan.size, interpolation=plan.interpolation)
-    return _channels(data, plan.channels)
-
-
-def _channels(data: NDArray[Any], channels: int) -> NDArray[Any]:
-    if data.shape[0] == channels:
-        return data
-    if data.shape[0] == 1:
-        return np.repeat(data, channels, 0)
-    if channels == 1 and data.shape[0] == 3:
-        weights = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
-        grey = np.tensordot(weights, data.astype(np.float64), 1)[None]
-        return np.rint(grey).astype(data.dtype) if data.dtype.kind in "iu" else grey.astype(data.dtype)
-    raise BadInput(
-        f"an image of {data.shape[0]} channels cannot be brought to {channels}; expected 1 or 3 channels"
-    )
-
-
-def _refuse_mixed(cases: Sequence[Case], plan: Input) -> None:
-    flat = sum(c.images[0].is_flat for c in cases)
-    if plan.size[0] == 1 and flat < len(cases):
-        raise BadInput(
-            f"{len(cases) - flat} of {len(cases)} images are volumes, but the plan's input.size has one "
-            "slice; give 2D images and volumes separately, or set input.size to three numbers"
-        )
-    if plan.size[0] > 1 and flat:
-        raise BadInput(
-            f"{flat} of {len(cases)} images are 2D, but the plan's input.size has {plan.size[0]} slices; "
-            "expected volumes; give 2D images and volumes separately"
-        )
