@@ -1,4 +1,4 @@
-"""What all tests share: where the openly licensed images lie, if they are there at all."""
+"""What all tests share: where the openly licensed images lie, and a signing key that is nobody's own."""
 
 from __future__ import annotations
 
@@ -16,3 +16,9 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real images here; set HU_DATA to their folder to run this test")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_configuration(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Runs are signed: with a key of these tests, so that none is made in the home of who runs them."""
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("configuration"))

@@ -23,9 +23,11 @@ COMMANDS = {
     "export": "Write a model as ONNX, checked to give the same scores, to give it away.",
     "phantom": "Write a phantom cohort only.",
     "predict": "Score images with a model.",
+    "report": "Draw the report of a run again, with the answers that people have given.",
     "scan": "List every image under a source, and why files were refused.",
     "show": "Look at an image: its header without identity, and a windowed picture.",
     "train": "Train a classifier on a folder of images and report what it can do.",
+    "verify": "Check that a run is as it was signed, and by whom.",
 }
 
 

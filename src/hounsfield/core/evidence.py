@@ -50,13 +50,17 @@ class Finding:
 class Picture:
     """A case shown to the reader: image, overlays side by side, and what was said and what is true.
 
-    `panels` are (title, uint8 RGB (H, W, 3)) pairs; `outcome` is "right" or "wrong"; no identity.
+    `panels` are (title, uint8 RGB (H, W, 3)) pairs; `outcome` is "right" or "wrong"; no identity. `kind` says
+    what stands beside the image: "maps" of where the score comes from, "similar" confirmed training cases, or
+    a "synthetic" edit. `scores` are what was measured of the methods that are shown.
     """
 
     case: str
     outcome: str
     caption: str
     panels: tuple[tuple[str, NDArray[np.uint8]], ...]
+    kind: str = "maps"
+    scores: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

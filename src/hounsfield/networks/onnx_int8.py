@@ -1,10 +1,10 @@
 """An ONNX network in 8-bit integers: what of it is quantised, and how; the ranges are measured elsewhere.
 
-Weights are signed, one scale a channel, in 7 of 8 bits; activations unsigned, one scale a tensor (Jacob 2018). A
-processor with AVX2 but no VNNI adds two products of 8 bits in 16 and cuts off what overflows: with the eighth
-bit a ResNet-18 fell from an accuracy of 0.96 to 0.80 and was no faster; signed activations take twice as long
-there (measured). The form is ONNX's own: a pair QuantizeLinear, DequantizeLinear wherever numbers are integers,
-which a runtime merges with the operators between them.
+Weights are signed, a scale a channel, in 7 of 8 bits; activations unsigned, a scale a tensor (Jacob 2018).
+A processor with AVX2 but no VNNI adds two products of 8 bits in 16 and cuts off what overflows: with the
+eighth bit a ResNet-18 fell from an accuracy of 0.96 to 0.80 and was no faster; signed activations take twice
+as long there (measured). The form is ONNX's own, a pair QuantizeLinear and DequantizeLinear wherever numbers
+are integers, which a runtime merges with the operators between.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def quantised(
 
 
 def _quantised_nodes(model: ModelProto) -> list[NodeProto]:
-    """What is quantised: not what gives the logits, nor products of two activations, which attention needs."""
+    """What is quantised: not what gives the logits, nor products of two activations (attention)."""
     sums = any(n.op_type in ("LayerNormalization", "Softmax") for n in model.graph.node)
     operators = _WEIGHTED if sums else (*_WEIGHTED, *_CARRIED)
     constant = {t.name for t in model.graph.initializer}
@@ -178,9 +178,10 @@ def _pair(model: ModelProto, name: str, scale: float, zero: int) -> list[NodePro
 
 
 def _integer_weights(model: ModelProto, node: NodeProto, scale: float) -> list[NodeProto]:
-    """Weights in 7 bits and the bias in 32, whose scale is the input's times the weights', each with its way back.
+    """Weights in 7 bits and the bias in 32, each with its way back.
 
-    A channel whose bias is large beside its weights takes coarser weights, so that the bias fits.
+    A bias has the scale of the input times that of the weights; where it is too large for that, the channel
+    takes coarser weights.
     """
     import onnx
 

@@ -27,6 +27,7 @@ from hounsfield.steps.gather import Question, gather
 from hounsfield.steps.recipe import NOT_A_DEVICE, recipe_of
 from hounsfield.steps.run_folder import MARKER
 from hounsfield.steps.scan import scan
+from hounsfield.steps.signature import resealed
 from hounsfield.steps.study import Clock
 
 __all__ = ["Exported", "export_run"]
@@ -63,7 +64,8 @@ def export_run(
         development = None
         if source:
             development = _development(run, model, source, question or Question(), Path(scratch), clock)
-        with clock.step("export", f"{len(model.members)} member(s)") as said:
+        again = resealed(run, "model/model.json", "model/plan.json", "model/card.md")
+        with clock.step("export", f"{len(model.members)} member(s)") as said, again:
             model, findings = export(
                 model, development, int8=development is not None, progress=clock.progress.advance
             )

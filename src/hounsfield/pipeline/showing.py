@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,11 @@ def interventions(study: Study, model: Model, looked: Looked, clock: Clock) -> t
     return found
 
 
+def _events(fitted: Fitted | None) -> dict[str, Any]:
+    """What training recovered from, for the report; nothing where nothing went wrong."""
+    return {"training_events": list(fitted.events)} if fitted and fitted.events else {}
+
+
 def _unproved(study: Study, model: Model, looked: Looked) -> tuple[str, ...]:
     """What a run without a test part cannot show."""
     if looked.cohort.test:
@@ -87,7 +92,7 @@ def evidence_of(
             title=study.title or f"Classification: {', '.join(model.encoding.target)}",
             audit=looked.findings,
             interventions=moved,
-            tables=tables_of(looked.index, looked.cohort, model.plan),
+            tables=tables_of(looked.index, looked.cohort, model.plan) | _events(fitted),
             history=fitted.histories if fitted else (),
             context=context_of(model, looked.cohort, clock.seconds, study.command),
             untested=_unproved(study, model, looked),

@@ -35,7 +35,7 @@ __all__ = ["MARKER", "RunFolder", "evaluation_folder"]
 MARKER = ".hounsfield-run"
 """An empty file that says a folder is ours; it is locked while a process works there."""
 
-RESULTS = {"predictions.csv", "evidence.json", "report.html"}
+RESULTS = {"answers.yaml", "evidence.json", "evidence.sig", "predictions.csv", "report.html"}
 LEARNED = ("found by search", "learned from", "images without labels were given")
 """How the reason of a value begins that the run itself has found."""
 

@@ -45,7 +45,8 @@ def unlabelled_images(
     taken = [s for s in strange if s.id not in known]
     note = (
         f"{len(taken)} images without labels; left out: {len(fitting) - len(strange)} of patients of "
-        f"the cohort, {len(known)} that are pictures of it, {len(index.series) - len(fitting)} of other dimensions"
+        f"the cohort, {len(known)} that are pictures of it, {len(index.series) - len(fitting)} of other "
+        "dimensions"
     )
     if len(taken) < LEAST:
         raise BadInput(

@@ -56,21 +56,40 @@ def precision_recall(curves: Mapping[str, Curve]) -> Markup:
     return frame.svg(parts, f"Precision-recall curve for {', '.join(curves)}.")
 
 
-def calibration(curve: Curve, name: str, number: int = 0) -> Markup:
-    """Observed share against predicted probability, with intervals and the count behind each dot."""
-    frame = Frame(x=(0, 1), y=(0, 1), bottom=104)
-    parts = [frame.axes("", "observed share"), frame.line((0, 1), (0, 1), "chance")]
+def calibration(curve: Curve | None, name: str, number: int = 0, *, band: Curve | None = None) -> Markup:
+    """Observed share against predicted probability: dots with intervals and counts, and a smooth `band`.
+
+    >>> "<circle" in calibration({"predicted": [.2, .8], "observed": [.1, .9]}, "malignant")
+    True
+    """
+    counts = (curve or {}).get("n") or []
+    colour = f"c{number % 8}"
+    frame = Frame(x=(0, 1), y=(0, 1), bottom=104 if counts else 44)
+    x_name = "" if counts else "predicted probability"
+    parts = [frame.axes(x_name, "observed share"), frame.line((0, 1), (0, 1), "chance")]
+    if band:
+        if band.get("low") and band.get("high"):
+            parts.append(frame.band(band["predicted"], band["low"], band["high"], f"band {colour}"))
+        parts.append(frame.line(band["predicted"], band["observed"], f"line {colour}"))
+    if curve:
+        parts += _dots(frame, curve, colour, joined=not band)
+        parts += _counts_below(curve["predicted"], counts, number) if counts else []
+    return frame.svg(parts, f"Calibration curve of the score for {name}.")
+
+
+def _dots(frame: Frame, curve: Curve, colour: str, *, joined: bool) -> list[Markup]:
+    parts = []
     predicted, observed = curve["predicted"], curve["observed"]
     lows, highs = curve.get("low") or [], curve.get("high") or []
     for x, low, high in zip(predicted, lows, highs, strict=False):
         if None not in (x, low, high):
-            parts.append(frame.line((x, x), (low, high), f"whisker c{number % 8}"))
-    parts.append(frame.line(predicted, observed, f"line thin c{number % 8}"))
+            parts.append(frame.line((x, x), (low, high), f"whisker {colour}"))
+    if joined:
+        parts.append(frame.line(predicted, observed, f"line thin {colour}"))
     for x, y in zip(predicted, observed, strict=True):
         if x is not None and y is not None:
-            parts.append(frame.dot(x, y, f"dot c{number % 8}", 4))
-    parts += _counts_below(predicted, curve.get("n") or [], number)
-    return frame.svg(parts, f"Calibration curve of the score for {name}.")
+            parts.append(frame.dot(x, y, f"dot {colour}", 4))
+    return parts
 
 
 def _counts_below(
@@ -79,11 +98,16 @@ def _counts_below(
     most = max([n for n in counts if n is not None] + [1])
     strip = Frame(x=(0, 1), y=(0, most), top=296, bottom=28)
     parts = [strip.words(strip.left - 8, 331, "n", anchor="end")]
+    free = 0.0  # where the next number may begin, so that none covers another
     for x, n in zip(predicted, counts, strict=False):
-        if x is not None and n is not None:
-            parts.append(strip.box((x - 0.02, x + 0.02), (0, n), f"fill c{number % 8}"))
-            left, top = strip.at(x, n)
+        if x is None or n is None:
+            continue
+        parts.append(strip.box((x - 0.012, x + 0.012), (0, n), f"fill c{number % 8}"))
+        left, top = strip.at(x, n)
+        half = 3.6 * len(f"{n:g}")
+        if left - half >= free:
             parts.append(strip.words(left, top - 4, f"{n:g}", anchor="middle"))
+            free = left + half + 2
     middle = (strip.left + strip.width - strip.right) / 2
     return [*parts, strip.words(middle, 353, "predicted probability", "axis", "middle")]
 

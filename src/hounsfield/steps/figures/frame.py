@@ -82,15 +82,20 @@ class Frame:
         )
 
     def axes(
-        self, x_name: str, y_name: str, x_ticks: Sequence[float] = (), y_ticks: Sequence[float] = ()
+        self,
+        x_name: str,
+        y_name: str,
+        x_ticks: Sequence[float] = (),
+        y_ticks: Sequence[float] = (),
+        x_labels: Sequence[str] = (),
     ) -> Markup:
-        """Grid, tick labels and axis titles."""
+        """Grid, tick labels and axis titles; `x_labels` are words for the `x_ticks`."""
         low, high = self.height - self.bottom, self.top
         parts = [Markup("")]
-        for value in x_ticks or ticks(*self.x):
+        for k, value in enumerate(x_ticks or ticks(*self.x)):
             x, _ = self.at(value, self.y[0])
             parts.append(Markup('<path class="grid" d="M{:g} {:g}V{:g}"/>').format(x, low, high))
-            parts.append(self.words(x, low + 17, _tick(value), anchor="middle"))
+            parts.append(self.words(x, low + 17, x_labels[k] if x_labels else _tick(value), anchor="middle"))
         for value in y_ticks or ticks(*self.y):
             _, y = self.at(self.x[0], value)
             parts.append(
