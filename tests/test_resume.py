@@ -206,7 +206,7 @@ def test_sigterm_saves_and_says_how_to_go_on(source: Path, whole: list[bytes], t
     process = _begun(source, out, f"threads={threads}")
     _waited(process, (out / "work" / "member-0" / "checkpoint.safetensors").exists)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "stopped by SIGTERM" in said.splitlines()[-1] and "--resume" in said.splitlines()[-1]
     assert not _members(out)
@@ -220,7 +220,7 @@ def test_sigterm_before_anything_is_learned_leaves_nothing(source: Path) -> None
     process = _begun(source, out)
     _waited(process, (out / "cache").exists)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == 130 and "interrupted" in said.splitlines()[-1]
     assert not out.exists() or (out / "state.json").exists()
 
@@ -234,7 +234,7 @@ def test_a_member_that_dies_is_started_again_and_ends_at_the_same_weights(
     _waited(process, lambda: any(m.exists() for m in marks))
     for member in _members(out)[:1]:
         os.kill(member, signal.SIGKILL)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == 0, said
     assert "SIGKILL" in said and "started again from its last checkpoint" in said
     assert _weights(out) == whole
