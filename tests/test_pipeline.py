@@ -181,7 +181,7 @@ def test_fewer_members_than_folds_score_only_what_they_did_not_learn_from(tmp_pa
 
 def test_members_beyond_the_folds_go_round_again(tmp_path: Path) -> None:
     _run(write_npz(tmp_path / "s.npz", n=30), tmp_path / "run", "validation.members=3")
-    weights = sorted((tmp_path / "run" / "model").glob("*.safetensors"))
+    weights = sorted((tmp_path / "run" / "model").glob("member-*.safetensors"))
     assert len({p.read_bytes() for p in weights}) == 3
 
 
@@ -197,7 +197,7 @@ def test_the_test_part_has_no_say_in_the_model(tmp_path: Path) -> None:
     for name in ("a", "b"):
         _run(tmp_path / f"{name}.npz", tmp_path / name)
         model = _model(tmp_path / name)
-        weights = [p.read_bytes() for p in sorted((tmp_path / name / "model").glob("*.safetensors"))]
+        weights = [p.read_bytes() for p in sorted((tmp_path / name / "model").glob("member-*.safetensors"))]
         found.append((weights, model["operating_point"], model["calibration"]))
     assert found[0] == found[1]
 

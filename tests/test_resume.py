@@ -23,7 +23,7 @@ def _train(source: Path, out: Path, *more: str) -> Outcome:
 
 
 def _weights(run: Path) -> list[bytes]:
-    return [p.read_bytes() for p in sorted((run / "model").glob("*.safetensors"))]
+    return [p.read_bytes() for p in sorted((run / "model").glob("member-*.safetensors"))]
 
 
 def _tree(folder: Path) -> dict[str, bytes]:

@@ -70,6 +70,7 @@ def train(
     budget_minutes: float = 8.0,
     unlabelled: Path | str = "",
     search_minutes: float = 0.0,
+    before: Path | str = "",
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Run:
@@ -80,8 +81,9 @@ def train(
     named plan; `changes` replaces dotted keys of it. `question` says the rest (see Question). `seed` decides
     split, weights and augmentation (the plan's seed where it is None); a plan that is designed here trains
     for at most `budget_minutes`. `unlabelled` are images to pretrain on, kept only if it helps on validation;
-    `search_minutes` is a time to look for a better plan. Several processors: torchrun and the command line.
-    Raises BadInput for what cannot be used, GateRefused for an unsafe split.
+    `search_minutes` is a time to look for a better plan; `before` a run on the same cases to set beside.
+    Several processors: torchrun and the command line. Raises BadInput for what cannot be used, GateRefused
+    for an unsafe split.
     """
     from hounsfield.pipeline import train as run_train
     from hounsfield.steps.study import Study
@@ -95,6 +97,7 @@ def train(
         budget_minutes=budget_minutes,
         unlabelled=str(unlabelled),
         search_minutes=search_minutes,
+        before=str(before),
         resume=resume,
     )
     return _face(run_train(study, progress=progress))
@@ -127,7 +130,10 @@ def evaluate(
 
 
 def predict(run: Path | str, source: Path | str, *, progress: Progress | None = None) -> Predictions:
-    """Score images with a run's model; no answers are needed."""
+    """Score images with a run's model; no answers are needed.
+
+    `Predictions.referrals` says which cases go to a reader, and why; None from a model that cannot tell.
+    """
     from hounsfield.pipeline import predict_source
 
     return predict_source(Path(run), str(source), progress=progress)

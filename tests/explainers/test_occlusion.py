@@ -55,7 +55,7 @@ def test_an_even_image_is_blank(level: float) -> None:
 def test_each_image_is_shown_once_whole_and_once_a_patch() -> None:
     network = Counting()
     occlusion(network, torch.randn(3, 1, 30, 30), output=0)
-    assert network.shown == 3 * (1 + 81)
+    assert network.shown == 3 * (1 + 49)
 
 
 def test_a_channel_is_covered_with_its_own_mean() -> None:

@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_softmax
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
 
 from hounsfield.core.errors import BadInput
 from hounsfield.metrics.calibration import brier, ece, reliability_curve, top_label
+from hounsfield.metrics.decomposition import brier_decomposition
 from hounsfield.metrics.patients import draw
-from hounsfield.metrics.recalibration import calibration_slope_intercept, fit_temperature, softened
+from hounsfield.metrics.recalibration import calibration_slope_intercept
 
 
 def sampled(seed, n=400, slope=1.0, shift=0.0):
@@ -40,11 +40,12 @@ def test_brier_equals_scikit_learn():
     assert brier(table, classes).value == pytest.approx(expected, abs=1e-12)
 
 
-def test_brier_interval_covers_half_width_of_the_t_interval():
+def test_brier_interval_is_as_wide_as_the_t_interval_and_bent_to_the_long_tail():
     scores, answers = sampled(2)
     estimate = brier(scores, answers)
     error = ((scores - answers) ** 2).std(ddof=1) / np.sqrt(400)
-    assert estimate.high - estimate.value == pytest.approx(1.9659 * error, rel=1e-3)
+    assert estimate.high - estimate.low == pytest.approx(2 * 1.9659 * error, rel=0.01)
+    assert estimate.high - estimate.value > estimate.value - estimate.low
 
 
 @pytest.mark.parametrize("bins", [1, 7, 15])
@@ -120,74 +121,37 @@ def test_recalibration_recovers_the_truth():
     assert intercept.low < -1 < intercept.high and intercept.high - intercept.low < 0.2
 
 
-def test_one_step_bootstrap_spreads_as_full_refits_do():
-    scores, answers = sampled(12, n=300)
+@pytest.mark.parametrize("images", [1, 3])
+def test_the_slopes_interval_spreads_as_refits_in_resamples_of_patients_do(images):
+    scores, answers = (np.repeat(values, images) for values in sampled(12, n=300))
+    patients = np.repeat(np.arange(300), images)
     logit = np.log(scores / (1 - scores))
-    draws = draw(None, cases=300, resamples=300)
-    slope, _ = calibration_slope_intercept(scores, answers, resampling=draws)
-    full = []
-    for weight in draws.counts:
+    slope, intercept = calibration_slope_intercept(scores, answers, patients=patients)
+    refits = []
+    for counts in draw(None, cases=300, resamples=300).counts:
+        weight = np.repeat(counts, images)
         model = LogisticRegression(C=1e12).fit(logit[:, None], answers, sample_weight=weight)
-        full.append(model.coef_[0, 0])
-    low, high = np.percentile(full, [2.5, 97.5])
-    assert slope.high - slope.low == pytest.approx(high - low, rel=0.12)
+        refits.append(model.coef_[0, 0])
+    assert slope.high - slope.low == pytest.approx(2 * 1.97 * np.std(refits), rel=0.12)
+    p = expit(logit + intercept.value)
+    assert intercept.high - intercept.low == pytest.approx(
+        2 * 1.97 * np.sqrt(images / (p * (1 - p)).sum()), rel=0.12
+    )
+
+
+def test_certain_scores_that_were_all_right_leave_an_error_open():
+    """No resample can tell: 40 patients without a failure leave 1 - 0.025 ** (1 / 40)."""
+    scores = answers = np.repeat([0, 1], 20)
+    open_ = 1 - 0.025 ** (1 / 40)
+    assert ece(scores, answers).high == pytest.approx(open_)
+    _, miscalibration, discrimination, _ = brier_decomposition(scores, answers)
+    assert miscalibration.high == pytest.approx(open_)
+    assert discrimination.low == pytest.approx(0.25 - open_)
 
 
 def test_scores_that_separate_the_classes_have_no_slope():
     slope, _ = calibration_slope_intercept([0.2, 0.3] * 10 + [0.7, 0.8] * 10, [0] * 20 + [1] * 20)
     assert slope.value is None and "separate" in slope.reason
-
-
-def test_temperature_minimises_the_log_loss():
-    rng = np.random.default_rng(13)
-    logits = rng.normal(size=(500, 4)) * 3
-    answers = (logits / 2 + rng.gumbel(size=logits.shape)).argmax(axis=1)
-
-    def loss(t):
-        return -log_softmax(logits / t, axis=1)[np.arange(500), answers].mean()
-
-    expected = minimize_scalar(loss, bounds=(0.1, 10), method="bounded", options={"xatol": 1e-9})
-    assert fit_temperature(logits, answers).value == pytest.approx(expected.x, rel=1e-5)
-
-
-def test_temperature_recovers_the_truth_for_two_classes_and_for_many():
-    rng = np.random.default_rng(14)
-    logits = rng.normal(size=(20_000, 3)) * 4
-    answers = (logits / 2.5 + rng.gumbel(size=logits.shape)).argmax(axis=1)
-    many = fit_temperature(logits, answers)
-    assert many.low < 2.5 < many.high and many.high - many.low < 0.2
-    single = rng.normal(size=(20_000, 1)) * 4
-    found = rng.random(20_000) < expit(single[:, 0] / 2.5)
-    two = fit_temperature(single, found.astype(int))
-    assert two.low < 2.5 < two.high and two.high - two.low < 0.2
-
-
-def test_temperature_bootstrap_spreads_as_full_refits_do():
-    rng = np.random.default_rng(15)
-    logits = rng.normal(size=(300, 3)) * 3
-    answers = (logits / 2 + rng.gumbel(size=logits.shape)).argmax(axis=1)
-    draws = draw(None, cases=300, resamples=200)
-    fitted = fit_temperature(logits, answers, resampling=draws)
-    full = []
-    for counts in draws.counts:
-        again = np.repeat(np.arange(300), counts.astype(int))
-        few = draw(None, cases=300, resamples=2)
-        full.append(fit_temperature(logits[again], answers[again], resampling=few).value)
-    low, high = np.percentile(full, [2.5, 97.5])
-    assert fitted.high - fitted.low == pytest.approx(high - low, rel=0.12)
-
-
-def test_logits_without_an_error_end_at_the_coldest_temperature():
-    fitted = fit_temperature(np.eye(3)[np.arange(30) % 3] * 9, np.arange(30) % 3)
-    assert fitted.value == pytest.approx(0.05) and fitted.low is None and "bound" in fitted.reason
-
-
-def test_softening_keeps_the_order_and_lowers_the_confidence():
-    logits = np.array([[0.0, 4.0, 1.0]])
-    hot, cold = softened(logits, temperature=4.0), softened(logits, temperature=1.0)
-    assert hot.sum() == pytest.approx(1) and hot.max() < cold.max()
-    assert (hot.argsort() == cold.argsort()).all()
-    assert softened([[2.0]], temperature=1.0)[0, 0] == pytest.approx(expit(2.0))
 
 
 @pytest.mark.parametrize(
@@ -196,7 +160,6 @@ def test_softening_keeps_the_order_and_lowers_the_confidence():
         (lambda: ece([0.2, 1.2], [0, 1]), "probabilities"),
         (lambda: brier([-0.1, 0.2], [0, 1]), "probabilities"),
         (lambda: ece([0.2, 0.4], [0, 1], bins=0), "bins"),
-        (lambda: softened([[1.0]], temperature=0.0), "temperature"),
         (lambda: brier([[0.5, 0.5]], [2]), "from 0 to 1"),
     ],
 )

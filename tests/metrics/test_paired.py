@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from hounsfield.metrics.discrimination import auroc
 from hounsfield.metrics.paired import auroc_difference
@@ -25,7 +26,8 @@ def test_variance_equals_delong_by_the_book():
     error = np.sqrt(gap.mean(axis=1).var(ddof=1) / 60 + gap.mean(axis=0).var(ddof=1) / 60)
     result = auroc_difference(first, second, answers).difference
     assert result.value == pytest.approx(gap.mean())
-    assert (result.high - result.low) / 2 == pytest.approx(1.959964 * error)
+    welch = stats.ttest_ind(gap.mean(axis=1), gap.mean(axis=0), equal_var=False).df
+    assert (result.high - result.low) / 2 == pytest.approx(stats.t.ppf(0.975, welch) * error)
 
 
 def test_pairing_is_sharper_than_two_separate_intervals():
@@ -60,3 +62,13 @@ def test_copies_add_no_certainty():
 def test_few_cases_print_no_difference():
     result = auroc_difference([0.1, 0.9], [0.2, 0.8], [0, 1])
     assert result.difference.value is None and result.p_value is None
+
+
+def test_scores_that_order_these_cases_alike_leave_a_difference_open_unless_they_are_the_same():
+    scores, answers = np.arange(40.0), np.arange(40) % 2
+    same = auroc_difference(scores, scores, answers).difference
+    assert (same.low, same.high) == (0, 0)
+    alike = auroc_difference(scores, scores**2, answers).difference
+    assert (
+        alike.value == 0 and alike.high == pytest.approx(1 - 0.025 ** (1 / 20)) and alike.low == -alike.high
+    )

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
 
 from hounsfield.core.errors import BadInput
 from hounsfield.metrics.paired_accuracy import accuracy_difference
@@ -18,34 +19,35 @@ def calls(both: int, first: int, second: int, none: int) -> tuple[list[int], lis
     )
 
 
-def newcombe(both: int, first: int, second: int, none: int) -> tuple[float, float]:
-    """The closed form of Stat Med 1998;17:2635 without correction of phi, written from the paper."""
-    n, z = both + first + second + none, 1.959963984540054
+def distance(table: tuple[int, int, int, int], difference: float) -> float:
+    """The score statistic of a stated difference, with the likelihood maximised by search."""
+    both, first, second, none = table
+    n = sum(table)
 
-    def wilson(k: int) -> tuple[float, float]:
-        root = z * math.sqrt(z * z + 4 * k * (1 - k / n))
-        return (2 * k + z * z - root) / (2 * (n + z * z)), (2 * k + z * z + root) / (2 * (n + z * z))
+    def unlikely(q: float) -> float:
+        """Less the log likelihood where the second alone is right in a share q, the first in q + d."""
+        shares = np.array([1 - 2 * q - difference, q + difference, q])
+        return -float((np.array([both + none, first, second]) * np.log(np.maximum(shares, 1e-300))).sum())
 
-    p, q = (both + first) / n, (both + second) / n
-    (lp, up), (lq, uq) = wilson(both + first), wilson(both + second)
-    margins = (both + first) * (second + none) * (both + second) * (first + none)
-    phi = (both * none - first * second) / math.sqrt(margins) if margins else 0.0
-    below = math.sqrt((p - lp) ** 2 - 2 * phi * (p - lp) * (uq - q) + (uq - q) ** 2)
-    above = math.sqrt((up - p) ** 2 - 2 * phi * (up - p) * (q - lq) + (q - lq) ** 2)
-    return p - q - below, p - q + above
+    least, most = max(0.0, -difference), (1 - difference) / 2
+    q = minimize_scalar(unlikely, bounds=(least, most), method="bounded", options={"xatol": 1e-12}).x
+    return float((first - second - n * difference) / math.sqrt(n * (2 * q + difference * (1 - difference))))
 
 
 def test_the_published_example() -> None:
-    """Newcombe's table II: 36, 12, 2, 0 gives 0.0569 to 0.3404."""
-    found = accuracy_difference(*calls(36, 12, 2, 0))
-    assert (round(found.low or 0, 4), round(found.high or 0, 4)) == (0.0569, 0.3404)
-    assert found.n == 50 and found.value == pytest.approx(0.2)
+    """Fagerland, Lydersen & Laake, Stat Med 2014;33:2850: 1, 1, 7, 12 gives -0.517 to -0.026."""
+    found = accuracy_difference(*calls(1, 1, 7, 12))
+    assert (round(found.low or 0, 3), round(found.high or 0, 3)) == (-0.517, -0.026)
+    assert found.n == 21 and found.value == pytest.approx(-6 / 21)
 
 
-@pytest.mark.parametrize("table", [(20, 5, 3, 22), (10, 0, 1, 3), (30, 9, 9, 2), (1, 12, 2, 40)])
-def test_the_closed_form(table: tuple[int, int, int, int]) -> None:
+@pytest.mark.parametrize("table", [(20, 5, 3, 22), (10, 1, 2, 3), (30, 9, 9, 2), (1, 12, 2, 40)])
+def test_bounds_are_the_differences_that_the_score_test_just_rejects(
+    table: tuple[int, int, int, int],
+) -> None:
     found = accuracy_difference(*calls(*table))
-    assert (found.low, found.high) == pytest.approx(newcombe(*table), abs=1e-9)
+    assert distance(table, found.low or 0) == pytest.approx(1.959964, abs=1e-3)
+    assert distance(table, found.high or 0) == pytest.approx(-1.959964, abs=1e-3)
 
 
 def test_no_difference_leaves_something_open() -> None:

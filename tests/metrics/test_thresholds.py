@@ -49,7 +49,8 @@ def test_no_threshold_is_better_than_the_chosen_one(rule, target, scores):
     called = scores >= chosen.value
     assert chosen.sensitivity == pytest.approx(called[answers].mean())
     assert chosen.specificity == pytest.approx((~called)[~answers].mean())
-    assert chosen.low <= chosen.value <= chosen.high
+    if chosen.low is not None:
+        assert chosen.low <= chosen.value <= chosen.high
 
 
 def test_a_gap_between_the_classes_is_cut_in_its_middle():
@@ -138,3 +139,64 @@ def test_few_cases_give_a_threshold_without_an_interval():
 def test_wrong_input_is_said_in_a_sentence(options, truth, words):
     with pytest.raises(BadInput, match=words):
         choose_threshold([0.2, 0.8], truth, **options)
+
+
+def test_a_threshold_of_a_sensitivity_lies_between_order_statistics():
+    """100 findings at a sensitivity of .9: between the 4th and the 17th lowest, at 10 - .5 -+ 1.96 x 3."""
+    rng = np.random.default_rng(4)
+    truth = np.arange(300) < 100
+    scores = rng.normal(size=300) + truth
+    chosen = choose_threshold(scores, truth, rule="sensitivity", target=0.9)
+    found = np.sort(scores[truth])
+    low, high = np.interp([9.5 - 1.959964 * 3, 9.5 + 1.959964 * 3], np.arange(100), found)
+    assert (chosen.low, chosen.high) == pytest.approx((low, high), abs=1e-5)
+    assert found[3] < chosen.low < found[4] and found[15] < chosen.high < found[16]
+
+
+def test_a_target_that_too_few_cases_can_bound_has_no_interval_and_says_why():
+    scores, truth = np.arange(60.0), np.arange(60) >= 40
+    chosen = choose_threshold(scores, truth, rule="sensitivity", target=0.95)
+    assert chosen.low is None and chosen.sensitivity >= 0.95
+    assert chosen.reason == "n = 20 with the finding: too few to bound a threshold for a sensitivity of 0.95"
+
+
+def test_a_cost_that_is_hardly_ever_paid_bounds_nothing():
+    rng = np.random.default_rng(7)
+    truth = np.arange(200) < 100
+    scores = rng.normal(size=200) + 1.5 * truth
+    dear = choose_threshold(scores, truth, rule="cost", target=30.0)
+    assert dear.low is None and "cases are missed at it" in dear.reason
+    assert choose_threshold(scores, truth, rule="cost", target=1.0).low is not None
+
+
+def test_a_finding_that_is_best_never_called_has_no_bound():
+    rng = np.random.default_rng(8)
+    truth = rng.random(400) < 0.1
+    chosen = choose_threshold(rng.normal(size=400) + 0.3 * truth, truth, rule="accuracy")
+    assert chosen.low is None and "it is best to call no one" in chosen.reason
+
+
+def test_copies_do_not_narrow_the_interval_of_a_target():
+    rng = np.random.default_rng(5)
+    truth = rng.random(300) < 0.5
+    scores = rng.normal(size=300) + truth
+    one = choose_threshold(scores, truth, rule="specificity", target=0.8)
+    who = np.tile(np.arange(300), 4)
+    four = choose_threshold(
+        np.tile(scores, 4), np.tile(truth, 4), rule="specificity", target=0.8, patients=who
+    )
+    assert four.high - four.low == pytest.approx(one.high - one.low, rel=0.15)
+
+
+def test_a_prevalence_moves_the_cheapest_threshold_as_a_resampled_set_would():
+    rng = np.random.default_rng(6)
+    truth = np.arange(4000) % 2 == 0
+    scores = rng.normal(size=4000) + 1.5 * truth
+    rare = choose_threshold(scores, truth, rule="cost", target=5.0, prevalence=0.1, resamples=2).value
+    # One positive in ten: every ninth negative weighs as nine, so give the misses a ninth of their cost.
+    assert rare == choose_threshold(scores, truth, rule="cost", target=5.0 / 9, resamples=2).value
+    assert rare > choose_threshold(scores, truth, rule="cost", target=5.0, resamples=2).value
+    youden = choose_threshold(scores, truth, resamples=2).value
+    assert choose_threshold(scores, truth, prevalence=0.01, resamples=2).value == youden
+    with pytest.raises(BadInput, match="the prevalence is 0"):
+        choose_threshold(scores, truth, prevalence=0)

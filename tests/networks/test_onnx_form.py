@@ -27,8 +27,6 @@ NETWORKS = [
     ("article-b", (1, 20, 20), 3),
     ("resnet18", (1, 32, 32), 1),
     ("densenet121", (1, 32, 32), 1),
-    ("efficientnet_b0", (1, 32, 32), 3),
-    ("vit_tiny", (1, 32, 32), 3),
 ]
 
 

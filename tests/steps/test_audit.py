@@ -157,13 +157,31 @@ def test_duplicates_within_the_training_part_share_a_fold_where_the_split_is_giv
         assert looked.cohort.fold[pair.first] == looked.cohort.fold[pair.second]
 
 
+def test_training_and_evaluation_look_at_pixels_and_at_the_target_table(tmp_path: Path) -> None:
+    answers = [k % 2 for k in range(60)]
+    rows = [
+        {"file": f"{k}.png", "y": "ab"[a], "sex": "F" if k % 6 == 0 else "M"} for k, a in enumerate(answers)
+    ]
+    for row, image in zip(rows, pictures(answers, side=32), strict=True):
+        write_png(tmp_path / "s" / row["file"], image)
+    (tmp_path / "w.csv").write_text("column,value,share\nsex,F,0.5\nsex,M,0.5\n")
+    labels = str(write_csv(tmp_path / "t.csv", rows))
+    asked = {"labels": labels, "target": ("y",), "one_image_per_patient": True, "folds": 2}
+    found = looked_at(tmp_path / "s", tmp_path, **asked, targets=str(tmp_path / "w.csv")).findings
+    assert _named(found, "representation").level == "warning"
+    assert {"label_review", "burnt_in_marks", "tests_made"} <= {f.name for f in found}
+    words = ("--labels", labels, "--target", "y", "--targets", tmp_path / "no.csv", "--out", tmp_path / "run")
+    ended = hu("train", tmp_path / "s", *words)
+    assert ended.code == 3 and "no.csv does not exist" in ended.said and not (tmp_path / "run").exists()
+
+
 @pytest.mark.realdata
 def test_pneumoniamnist_shows_its_eight_copies(real_data: Path, tmp_path: Path) -> None:
     """Near the parts' copies, on a share of the archive that holds them all."""
     with np.load(real_data / "medmnist" / "pneumoniamnist_train_val.npz") as z:
         arrays = {k: z[k] for k in ("train_images", "train_labels", "val_images", "val_labels")}
     copies = {x.tobytes() for x in arrays["val_images"]}
-    rows = [k for k, x in enumerate(arrays["train_images"]) if x.tobytes() in copies or k < 600]
+    rows = [k for k, x in enumerate(arrays["train_images"]) if x.tobytes() in copies or k < 150]
     stream = io.BytesIO()
     kept = {k: v[rows] if k.startswith("train") else v for k, v in arrays.items()}
     np.savez(stream, **kept)
@@ -192,7 +210,8 @@ def test_covid_radiographs_are_refused_with_many_classes_and_warned_of_with_one(
     for c in looked.cohort.cases:
         sides.setdefault(c.patient, set()).add((looked.cohort.part[c.id], looked.cohort.fold.get(c.id)))
     assert len(sides) < len(looked.cohort.cases) and all(len(s) == 1 for s in sides.values())
-    assert _named(looked.findings, "site_label_association").level == "warning"
+    site = _named(looked.findings, "site_label_association")
+    assert site.level == "warning" and "Hannover" in site.note and "balance it" in site.note
 
 
 def test_a_table_names_what_it_lacks(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -10,8 +12,10 @@ from scipy.special import expit, softmax
 from hounsfield.core.case import LabelEncoding
 from hounsfield.core.model import Calibration
 from hounsfield.core.plan import Validation
-from hounsfield.steps.calibrate import calibrated, cross_fitted, operating_point
+from hounsfield.steps.calibrate import calibrated, cross_calibrated, cross_fitted, operating_point
+from hounsfield.tasks.classification import probabilities
 
+Kind = Literal["auto", "temperature", "platt", "isotonic", "none"]
 TWO = LabelEncoding("binary", ("no", "yes"))
 THREE = LabelEncoding("multiclass", ("a", "b", "c"))
 MANY = LabelEncoding("multilabel", ("a", "b"))
@@ -88,14 +92,19 @@ def test_every_finding_has_a_threshold_of_its_own() -> None:
     assert point.values[1] == pytest.approx(point.values[0] / 2)
 
 
+@pytest.mark.parametrize("kind", ["auto", "temperature", "platt", "isotonic", "none"])
 @pytest.mark.parametrize("held", range(4))
-def test_no_fold_has_a_say_in_its_own_scores_and_calls(held: int) -> None:
+def test_no_fold_has_a_say_in_its_own_scores_and_calls(held: int, kind: Kind) -> None:
     """Whatever the answers of a fold are, its cases are scored and called the same."""
     scores, answers, patients, fold = _scored()
+    plan = Validation(calibrate=kind)
     logits = scores * 8 - 4
     seen = logits, np.arange(len(logits))
     turned = np.where(fold == held, 1 - answers, answers)
-    found = [cross_fitted(logits, a, patients, fold, TWO, Validation(), seen=seen) for a in (answers, turned)]
+    found = [cross_fitted(logits, a, patients, fold, TWO, plan, seen=seen) for a in (answers, turned)]
+    np.testing.assert_array_equal(
+        found[0][0], cross_calibrated(logits, answers, patients, fold, TWO, plan, seen=seen)
+    )
     inside = fold == held
     np.testing.assert_array_equal(found[0][0][inside], found[1][0][inside])
     np.testing.assert_array_equal(found[0][1][inside], found[1][1][inside])
@@ -122,3 +131,73 @@ def test_a_single_fold_is_called_by_itself() -> None:
     seen = logits, np.arange(60)
     alone, called = cross_fitted(logits, answers, patients, np.zeros(60, int), TWO, Validation(), seen=seen)
     assert np.isfinite(alone).all() and 0 < called.mean() < 1
+
+
+def _drawn(n: int, encoding: LabelEncoding) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Logits that are three times too bold."""
+    rng = np.random.default_rng(1)
+    true = rng.normal(0, 1.5, (n, encoding.outputs))
+    if encoding.kind == "multiclass":
+        answers = (softmax(true, 1).cumsum(1) < rng.random((n, 1))).sum(1)
+    else:
+        answers = (rng.random(true.shape) < expit(true)).astype(np.int64)
+        answers = answers[:, 0] if encoding.kind == "binary" else answers
+    return 3 * true, answers
+
+
+@pytest.mark.parametrize("encoding", [TWO, THREE, MANY])
+@pytest.mark.parametrize("kind", ["auto", "temperature", "platt", "isotonic"])
+def test_every_kind_makes_bold_scores_right(kind: Kind, encoding: LabelEncoding) -> None:
+    logits, answers = _drawn(4000, encoding)
+    found = calibrated(logits[:2000], answers[:2000], encoding, Validation(calibrate=kind))
+
+    def loss(calibration: Calibration) -> float:
+        p = probabilities(logits[2000:], encoding, calibration)
+        truth = (
+            np.eye(3)[answers[2000:]] if encoding.kind == "multiclass" else answers[2000:].reshape(p.shape)
+        )
+        return float(((p - truth) ** 2).mean())
+
+    best = loss(Calibration("known", 3.0))
+    assert loss(found) < best + 0.004 < loss(Calibration())
+
+
+def test_of_one_output_platt_is_the_temperature_and_bias() -> None:
+    logits, answers = _drawn(500, TWO)
+    platt, plain = (
+        calibrated(logits, answers, TWO, Validation(calibrate=kind)) for kind in ("platt", "temperature")
+    )
+    assert plain.method == "temperature and bias" and platt.method == "platt"
+    assert (platt.temperature, platt.bias) == pytest.approx((plain.temperature, plain.bias), abs=2e-3)
+
+
+def test_auto_takes_a_curve_only_where_a_line_does_not_do() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.uniform(-4, 4, (4000, 1))
+    steps = np.where(logits[:, 0] < 1, 0.2, 0.8)
+    for share, kind in ((steps, "isotonic"), (expit(logits[:, 0] / 2), "temperature")):
+        answers = (rng.random(4000) < share).astype(np.int64)
+        assert calibrated(logits, answers, TWO, Validation(calibrate="auto")).method == kind
+
+
+def test_auto_with_too_few_cases_is_the_temperature() -> None:
+    logits, answers = _drawn(30, TWO)
+    found = calibrated(logits, answers, TWO, Validation(calibrate="auto"))
+    assert found == calibrated(logits, answers, TWO, Validation(calibrate="temperature"))
+
+
+def test_auto_does_not_take_many_views_of_few_patients_for_many_cases() -> None:
+    logits, answers = _drawn(30, TWO)
+    views, seen, patients = np.tile(logits, (40, 1)), np.tile(answers, 40), [f"p{k}" for k in range(30)] * 40
+    plan = Validation(calibrate="auto")
+    assert calibrated(views, seen, TWO, plan, patients=patients).method == "temperature and bias"
+    assert calibrated(views, seen, TWO, plan).method != "temperature and bias"
+
+
+def test_each_finding_of_several_is_calibrated_by_itself() -> None:
+    logits, answers = _drawn(3000, MANY)
+    found = calibrated(logits * [1, 3], answers, MANY, Validation())
+    assert [c.temperature for c in found.outputs] == pytest.approx([3, 9], rel=0.1)
+    answers[:, 1] = 1  # nothing to learn of a finding that everybody has
+    once = calibrated(logits, answers, MANY, Validation())
+    assert once.outputs[1] == Calibration() and once.outputs[0] == found.outputs[0]

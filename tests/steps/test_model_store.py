@@ -10,7 +10,8 @@ import onnx
 import pytest
 
 from hounsfield.core.case import LabelEncoding
-from hounsfield.core.model import Calibration, Form, Model, OperatingPoint
+from hounsfield.core.errors import BadInput
+from hounsfield.core.model import Calibration, Form, Model, OperatingPoint, Referral, Typicality
 from hounsfield.core.plan import Plan
 from hounsfield.io.model_store import digest_of, form_content, read_model, write_model
 from phantoms import trained
@@ -58,6 +59,49 @@ def test_encoding_threshold_and_calibration_come_back(tmp_path: Path, kind: str)
     card = (tmp_path / "card.md").read_text()
     assert "a.onnx: near enough" in card and "int8: not kept: too few cases" in card
     assert "ja, nein" in card and "0.1235" in card and "intended use" in card
+
+
+CURVE = ((-1.0, 0.5), (0.1, 0.9))
+
+
+@pytest.mark.parametrize(
+    "calibration",
+    [
+        Calibration("platt", 1.5, shifts=(0.1, -0.2)),
+        Calibration("isotonic", curves=(CURVE, CURVE)),
+        Calibration("by output", outputs=(Calibration("platt", 2.0, 0.5), Calibration())),
+    ],
+)
+def test_every_kind_of_calibration_and_the_referral_come_back(
+    tmp_path: Path, calibration: Calibration
+) -> None:
+    (tmp_path / "typical.safetensors").write_bytes(b"x")
+    rule = Referral(0.1, ((0.25, float("inf")),), 0.05, 0.95, 0.8, 40, 38, ("a note",))
+    like = Typicality("typical.safetensors", "12", 0.01, ("MG",), 40, 38)
+    point = OperatingPoint((0.5,), "half", "folds")
+    model = Model(
+        tmp_path, Plan(), LabelEncoding("binary", ("n", "p")), (), point, calibration,
+        referral=rule, typicality=like,
+    )  # fmt: skip
+    write_model(model)
+    text = (tmp_path / "model.json").read_text()
+    assert "Infinity" not in text and read_model(tmp_path) == model
+    assert calibration.text in (tmp_path / "card.md").read_text()
+    (tmp_path / "typical.safetensors").unlink()
+    with pytest.raises(BadInput, match=r"lacks typical\.safetensors"):
+        read_model(tmp_path)
+
+
+def test_a_model_of_an_older_version_is_read_and_knows_no_referral(tmp_path: Path) -> None:
+    point = OperatingPoint((0.5,), "half", "folds")
+    calibration = Calibration("temperature and bias", 1.5, -0.25)
+    write_model(Model(tmp_path, Plan(), LabelEncoding("binary", ("n", "p")), (), point, calibration))
+    facts = json.loads((tmp_path / "model.json").read_text())
+    facts["calibration"] = {"method": "temperature and bias", "temperature": 1.5, "bias": -0.25}
+    del facts["referral"], facts["typicality"]
+    (tmp_path / "model.json").write_text(json.dumps(facts))
+    model = read_model(tmp_path)
+    assert model.calibration == calibration and model.referral is None and model.typicality is None
 
 
 def test_the_model_of_a_run_is_that_which_was_trained() -> None:

@@ -17,9 +17,11 @@ __all__ = ["main"]
 
 COMMANDS = {
     "audit": "Leakage, duplicates and shortcuts in the data, before any training.",
+    "compare": "Set two runs on the same cases side by side, with intervals.",
     "convert": "Write every volume as NIfTI.",
     "demo": "Write a phantom cohort as DICOM, train on it, evaluate and report.",
     "evaluate": "Evaluate a model on other images: metrics with intervals, audit, report.",
+    "explain": "Show what a model looked at in images: tested maps, similar cases, edits.",
     "export": "Write a model as ONNX, checked to give the same scores, to give it away.",
     "phantom": "Write a phantom cohort only.",
     "predict": "Score images with a model.",

@@ -32,6 +32,12 @@ _QUESTION = [
     click.option("--groups", default="", metavar="A,B", help="Further columns to break results down by."),
     click.option("--classes", default="", metavar="A,B", help="Keep only these labels, in this order."),
     click.option("--positive", default="", metavar="LABEL", help="One label against all others."),
+    click.option(
+        "--targets",
+        default="",
+        metavar="CSV",
+        help="Who should be in the data, for the audit: a CSV with the columns column,value,share.",
+    ),
     click.option("--one-image-per-patient", is_flag=True, help="State that no two images share a patient."),
 ]
 
@@ -60,8 +66,10 @@ def question_of(given: dict[str, Any]) -> Any:
         positive=given["positive"],
         one_image_per_patient=given["one_image_per_patient"],
         resplit=given.get("resplit", False),
-        test_fraction=given.get("test_fraction", 0.2),
+        test_fraction=given.get("test_fraction"),
+        split_by_date=given.get("split_by_date", ""),
         seed=given.get("seed", 0),
+        targets=given.get("targets", ""),
     )
 
 

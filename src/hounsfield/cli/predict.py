@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hounsfield.cli.options import as_json_option, say_json
 from hounsfield.cli.progress import progress_for
 
+if TYPE_CHECKING:
+    from hounsfield.core.predictions import Referrals
+
 __all__ = ["predict"]
+
+CANNOT_TELL = (
+    "this model was trained by a version that kept no rule of referral: it cannot tell which cases go to a "
+    "reader; train it again to have one"
+)
 
 
 @click.command()
@@ -18,12 +28,41 @@ __all__ = ["predict"]
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="New folder for predictions.csv.")
 @as_json_option
 def predict(run: Path, source: str, out: Path, as_json: bool) -> None:
-    """Score every image under SOURCE with the model of RUN. predictions.csv names cases by an id without
-    identity; private/cases.csv says which file and patient each is."""
+    """Score every image under SOURCE with the model of RUN, and say which cases go to a reader: their image
+    is unlike those of the training, more than one class is possible, or the model is not sure enough.
+
+    predictions.csv names cases by an id without identity; private/cases.csv says which file and patient each
+    is."""
     from hounsfield.pipeline import predict_source
 
     predictions = predict_source(run, source, out=out, progress=progress_for())
+    path = out / "predictions.csv"
     if as_json:
-        say_json({"n": len(predictions), "predictions": str(out / "predictions.csv")})
-    else:
-        click.echo(f"{len(predictions)} cases: {out / 'predictions.csv'}")
+        say_json({"n": len(predictions), **_as_object(predictions.referrals), "predictions": str(path)})
+        return
+    for line in _lines(predictions.referrals, len(predictions)):
+        click.echo(line)
+    click.echo(f"{len(predictions)} cases: {path}")
+
+
+def _as_object(told: Referrals | None) -> dict[str, Any]:
+    """How many are referred and why; null where the model cannot tell."""
+    if told is None:
+        return {"referred": None, "reasons": {}, "notes": [CANNOT_TELL]}
+    return {"referred": int(told.refer.sum()), "reasons": told.counts, "notes": list(told.notes)}
+
+
+def _lines(told: Referrals | None, n: int) -> list[str]:
+    if told is None:
+        return [f"! {CANNOT_TELL}"]
+    lines = [f"refer to a reader: {int(told.refer.sum())} of {n} cases"]
+    lines += [f"  {count:>6}  {reason}{_odd_in(told, reason)}" for reason, count in told.counts.items()]
+    return lines + [f"! {note}" for note in told.notes]
+
+
+def _odd_in(told: Referrals, reason: str) -> str:
+    """What is odd about the images that are unlike those of the training, the commonest first."""
+    if not reason.startswith("unlike"):
+        return ""
+    found = Counter(what for what in told.unlike if what).most_common()
+    return ": " + ", ".join(f"{what} ({count})" if len(found) > 1 else what for what, count in found)

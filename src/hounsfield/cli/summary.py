@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from hounsfield.core.evidence import Evidence, Finding
     from hounsfield.steps.study import Run
 
 __all__ = ["as_object", "say"]
@@ -23,7 +24,7 @@ def as_object(run: Run) -> dict[str, Any]:
     metrics = {f.name: _cell(f) for f in evidence.metrics if not f.label}
     classes: dict[str, dict[str, Any]] = {}
     for f in evidence.metrics:
-        if f.label:
+        if f.label in run.model.encoding.classes:
             classes.setdefault(f.label, {})[f.name] = _cell(f)
     return {
         "n": len(run.predictions),
@@ -33,7 +34,10 @@ def as_object(run: Run) -> dict[str, Any]:
         "metrics": metrics,
         "classes": classes,
         "threshold": list(run.model.operating_point.values),
-        "warnings": [{"name": f.name, "note": f.note} for f in evidence.audit if f.level != "info"],
+        "warnings": [{"name": f.name, "label": f.label, "note": f.note} for f in _warned(evidence)],
+        "groups": [
+            {"name": f.name, "group": f.group, "label": f.label, **_cell(f)} for f in evidence.subgroups
+        ],
         "interventions": [
             {"name": f.name, "measure": f.label, **_cell(f), "note": f.note} for f in evidence.interventions
         ],
@@ -58,11 +62,15 @@ def say(run: Run) -> None:
     for f in evidence.metrics:
         if not f.label and f.name in SHOWN:
             click.echo(f"  {f.name:<18} {f.text}")
-    for f in (*evidence.audit, *evidence.interventions):
-        if f.level != "info":
-            number = f" {f.text}" if f.low is not None else ""
-            click.echo(f"  ! {' '.join((f.name, f.label)).strip()}{number}: {f.note}")
+    for f in (*_warned(evidence), *(f for f in evidence.interventions if f.level != "info")):
+        number = f" {f.text}" if f.low is not None else ""
+        click.echo(f"  ! {' '.join((f.name, f.label)).strip()}{number}: {f.note}")
     click.echo(f"\nreport: {run.report}")
+
+
+def _warned(evidence: Evidence) -> list[Finding]:
+    """What warns of the data, the groups and the numbers; interventions have their own place."""
+    return [f for f in (*evidence.audit, *evidence.subgroups, *evidence.metrics) if f.level != "info"]
 
 
 def _cell(f: Any) -> dict[str, Any]:

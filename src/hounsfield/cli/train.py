@@ -38,9 +38,20 @@ __all__ = ["recorded", "train"]
 @click.option(
     "--test-fraction",
     type=click.FloatRange(0, 1, max_open=True),
-    default=0.2,
-    show_default=True,
-    help="Share of patients held back; 0: none.",
+    default=None,
+    help="Share of patients held back; 0: none  [0.2; 0 where the validation leaves every case out once]",
+)
+@click.option(
+    "--split-by-date",
+    default="",
+    metavar="COLUMN|images",
+    help="Hold back the latest patients: by a column of dates, or the images' own study date.",
+)
+@click.option(
+    "--before",
+    default="",
+    metavar="RUN",
+    help="A run on the same cases to set this one beside, e.g. without mitigation.",
 )
 @click.option("--resplit", is_flag=True, help="Ignore the split that the data brings.")
 @click.option(
@@ -92,6 +103,7 @@ def train(source: str, changes: tuple[str, ...], out: Path, as_json: bool, **giv
         unlabelled=given["unlabelled"],
         search_minutes=given["search"],
         command=recorded(sys.argv[1:]),
+        before=given["before"],
     )
     if is_follower():
         follow(study)

@@ -85,7 +85,8 @@ class Case:
 
     `patient` is an opaque key used for splitting and clustering; where the source names no
     patient it is unique to the case and `patient_known` is False. `groups` are the columns along
-    which results are broken down (sex, age band, site, scanner, …). `answer` is None if unknown.
+    which results are broken down (sex, age band, site, scanner, …). `answer` is None if unknown. `when` is
+    the place of its date among the cohort's, 0 the earliest: no date is kept.
     """
 
     id: str
@@ -95,3 +96,4 @@ class Case:
     groups: Mapping[str, str] = field(default_factory=dict)
     patient_known: bool = True
     given_part: str = ""
+    when: int | None = None

@@ -9,14 +9,27 @@ from typing import Literal
 from hounsfield.core.case import LabelEncoding
 from hounsfield.core.plan import Plan
 
-__all__ = ["Calibration", "Form", "Model", "OperatingPoint"]
+__all__ = ["Calibration", "Curve", "Form", "GroupPoint", "Model", "OperatingPoint", "Referral", "Typicality"]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPoint:
+    """The thresholds of one group ("sex=F, site=A"), one an output, and how many chose them."""
+
+    group: str
+    values: tuple[float, ...]
+    n: int = 0
+    n_patients: int = 0
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
     """The score at or above which a case is called positive, and how it was chosen.
 
-    `values` holds one threshold an output; `low` and `high` bound the first by bootstrap over patients.
+    `values` holds one threshold an output; `low` and `high` bound the first by bootstrap over patients. Where
+    people consented to thresholds that differ by group, `by` names the columns and `groups` holds them.
     """
 
     values: tuple[float, ...]
@@ -25,15 +38,85 @@ class OperatingPoint:
     n: int = 0
     low: float | None = None
     high: float | None = None
+    by: tuple[str, ...] = ()
+    groups: tuple[GroupPoint, ...] = ()
+
+
+Curve = tuple[tuple[float, ...], tuple[float, ...]]
+"""Rising points: log odds before, and the probability after; linear between them, level beyond."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Temperature by which the logits are divided (Guo 2017); 1 leaves them as they are."""
+    """How logits become probabilities: logit / `temperature` + `bias` (Guo 2017), then sigmoid or softmax.
+
+    `shifts` are one bias a class, added to the logits of several classes. `curves`, one an output, take the
+    place of all these ("isotonic"). In a multi-label task `outputs` holds the calibration of each output.
+
+    >>> Calibration("temperature and bias", 1.7, -0.4).text
+    'temperature and bias: temperature 1.700, bias -0.400'
+    """
 
     method: str = "none"
     temperature: float = 1.0
     bias: float = 0.0
+    shifts: tuple[float, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    outputs: tuple[Calibration, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The calibration in words with its numbers."""
+        if self.outputs:
+            return "each output by itself: " + "; ".join(c.text for c in self.outputs)
+        if self.method == "none":
+            return "none"
+        if self.curves:
+            return f"{self.method}: a rising curve of {sum(len(x) for x, _ in self.curves)} points"
+        shifts = f", shifts {', '.join(f'{s:.3f}' for s in self.shifts)}" if self.shifts else ""
+        return f"{self.method}: temperature {self.temperature:.3f}, bias {self.bias:.3f}{shifts}"
+
+
+@dataclass(frozen=True, slots=True)
+class Referral:
+    """When a case goes to a reader; all of it fitted on validation cases.
+
+    `quantiles` (outputs, classes of the output) are of conformal sets (least ambiguous sets, by class) that
+    miss the right class in at most `error` of patients to come: a class may hold where one minus its
+    probability is at most its quantile; infinity lets it always hold. There is one row of them, and for a
+    multi-label task one (absent, present) an output. Empty: no sets were asked for.
+
+    `confidence` is the least at which at most `error_limit` of the kept calls are wrong; None where
+    no limit was asked for (`error_limit` 0), or where it cannot be kept: then every case is referred.
+    `notes` say in words what could not be fitted, and why. `n` and `n_patients` were fitted on.
+    """
+
+    error: float = 0.0
+    quantiles: tuple[tuple[float, ...], ...] = ()
+    error_limit: float = 0.0
+    certainty: float = 0.95
+    confidence: float | None = None
+    n: int = 0
+    n_patients: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Typicality:
+    """Where it is kept how the training images look, and below which p an image is unlike them.
+
+    `file` lies beside the weights and holds means and spreads of measures of the development images, and
+    how odd each of `n_patients` is among the others: no image, and no identity. It is empty where there
+    are too few of them, and `note` says so. `digest` is the SHA-256 of the file.
+    """
+
+    file: str = ""
+    digest: str = ""
+    limit: float = 0.0
+    modalities: tuple[str, ...] = ()
+    n: int = 0
+    n_patients: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +145,8 @@ class Model:
     """The plan, weights by file name, label encoding, calibration, operating point and card.
 
     `members` are safetensors files in `directory`; the prediction is the mean of their probabilities.
-    `data_digest` is the hash of the cohort it was trained on. `forms` are the members as ONNX.
+    `data_digest` is the hash of the cohort it was trained on. `forms` are the members as ONNX. `referral` and
+    `typicality` say when a case goes to a reader; a model of an older version has neither.
     """
 
     directory: Path
@@ -74,6 +158,8 @@ class Model:
     data_digest: str = ""
     card: dict[str, str] = field(default_factory=dict)
     forms: tuple[Form, ...] = ()
+    referral: Referral | None = None
+    typicality: Typicality | None = None
 
     def form(self, member: str, kind: Literal["onnx", "int8"]) -> Form | None:
         """A member's weights in this form, None where it was not kept."""

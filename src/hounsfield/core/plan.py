@@ -19,6 +19,7 @@ from hounsfield.core.plan_sections import (
     Export,
     Fit,
     Input,
+    Mitigation,
     Network,
     Pretrain,
     Section,
@@ -26,7 +27,18 @@ from hounsfield.core.plan_sections import (
 )
 from hounsfield.core.registry import nearest
 
-__all__ = ["ORDER", "Augment", "Export", "Fit", "Input", "Network", "Plan", "Pretrain", "Validation"]
+__all__ = [
+    "ORDER",
+    "Augment",
+    "Export",
+    "Fit",
+    "Input",
+    "Mitigation",
+    "Network",
+    "Plan",
+    "Pretrain",
+    "Validation",
+]
 
 
 class Plan(Section):
@@ -44,6 +56,7 @@ class Plan(Section):
     augment: Augment = Augment()
     network: Network = Network()
     fit: Fit = Fit()
+    mitigation: Mitigation = Mitigation()
     validation: Validation = Validation()
     pretrain: Pretrain = Pretrain()
     export: Export = Export()

@@ -15,6 +15,7 @@ __all__ = [
     "Export",
     "Fit",
     "Input",
+    "Mitigation",
     "Network",
     "Pretrain",
     "Section",
@@ -230,6 +231,48 @@ class Fit(Section):
         return self
 
 
+class Mitigation(Section):
+    """How training is kept from leaning on what tells groups of patients apart; off unless asked for.
+
+    `by` names the group column, or several joined by "+" for their intersections ("sex+site"). `method`:
+    "reweighting" weighs a case by P(group) P(class) / P(group, class) (Kamiran & Calders 2012);
+    "matched_resampling" draws the cases of each epoch so that classes are as frequent in every group, each
+    patient of a group and class as often as the others; "group_dro" minimises the loss of the worst group
+    and class (Sagawa 2020), whose weights move by `step_size`, with `adjustment` / sqrt(n) added to the loss
+    of a group of n cases. A group of fewer than `least_patients`, or without one of the classes, is pooled.
+
+    `thresholds_per_group` gives every group its own threshold, chosen on validation cases. That treats
+    patients differently by who they are: it needs `consent`, a text that says who decided it, when and why.
+    """
+
+    method: Literal["none", "reweighting", "matched_resampling", "group_dro"] = "none"
+    by: str = ""
+    step_size: float = Field(0.01, gt=0, le=1)
+    adjustment: Amount = 0.0
+    least_patients: int = Field(10, ge=2)
+    thresholds_per_group: bool = False
+    consent: str = ""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The group columns that `by` names."""
+        return tuple(part.strip() for part in self.by.split("+") if part.strip())
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.method != "none" or self.thresholds_per_group) and not self.columns:
+            asked = "mitigation.thresholds_per_group" if self.method == "none" else "mitigation.method"
+            raise ValueError(
+                f"{asked} is on, but mitigation.by names no group column; name it, e.g. mitigation.by=site"
+            )
+        if self.thresholds_per_group and len(self.consent.split()) < 3:
+            raise ValueError(
+                "mitigation.thresholds_per_group treats patients differently by their group, and "
+                "mitigation.consent does not say who decided that, when, and why; a person must write it"
+            )
+        return self
+
+
 class Validation(Section):
     """How models are validated, combined, calibrated and cut.
 
@@ -240,6 +283,20 @@ class Validation(Section):
     cases, as they are or under the plan's own augmentation, which stands in for other scanners
     (`calibrate_on`). The threshold is chosen by `threshold_rule` on validation cases only: "half" calls
     positive from a calibrated probability of one half.
+
+    `calibrate` is "temperature" (with a bias for each output that stands alone), "platt" (with a shift for
+    each class), "isotonic" (any rising curve), "none", or "auto": the kind that loses least on patients
+    whom its fit has not seen.
+
+    A case is referred to a reader where more than one class may hold at `conformal_error` (0: never), where
+    the model is less sure than it must be for an error of at most `error_limit` among the cases that it
+    keeps (0: no such limit), and where its image is unlike the training images: odder than all but
+    `unlike_share` of their patients (0: not looked at).
+
+    `folds_by` names a group column each value of which is a fold, so that "site" leaves one site out at a
+    time ("": patients are dealt); `folds` is then the number of its values. `outer_folds` above 0 reports
+    nested cross-validation: each of so many parts of the patients is scored by members, a calibration and
+    a threshold of which none has seen it.
     """
 
     folds: int = Field(5, ge=2, le=20)
@@ -247,8 +304,24 @@ class Validation(Section):
     test_time: Literal["none", "flip", "augment"] = "none"
     test_time_views: int = Field(4, ge=1, le=64)
     threshold_rule: Literal["youden", "accuracy", "f1", "half"] = "youden"
-    calibrate: Literal["temperature", "none"] = "temperature"
+    calibrate: Literal["auto", "temperature", "platt", "isotonic", "none"] = "temperature"
     calibrate_on: Literal["images", "augmented"] = "images"
+    conformal_error: float = Field(0.1, ge=0, lt=1)
+    error_limit: float = Field(0.0, ge=0, lt=1)
+    unlike_share: float = Field(0.01, ge=0, lt=1)
+    folds_by: str = ""
+    outer_folds: int = Field(0, ge=0, le=20)
+
+    @model_validator(mode="after")
+    def _one_design(self) -> Self:
+        if self.outer_folds == 1:
+            raise ValueError("validation.outer_folds is 1; expected 0 (off) or at least 2; correct it")
+        if self.outer_folds and self.folds_by:
+            raise ValueError(
+                "validation.outer_folds and validation.folds_by are both set, but cases are left out either "
+                "by patient or by group; choose one of the two"
+            )
+        return self
 
 
 class Pretrain(Section):

@@ -46,4 +46,7 @@ def _later(module: str, function: str) -> Explainer:
 
 EXPLAINERS: Registry[Explainer] = Registry("explainer")
 EXPLAINERS.add("gradcam", _later("hounsfield.explainers.gradcam", "gradcam"))
+EXPLAINERS.add(
+    "integrated_gradients", _later("hounsfield.explainers.integrated_gradients", "integrated_gradients")
+)
 EXPLAINERS.add("occlusion", _later("hounsfield.explainers.occlusion", "occlusion"))

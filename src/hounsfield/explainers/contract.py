@@ -1,4 +1,6 @@
-"""What every explainer keeps to: the network left as found, an output that exists, a map in [0, 1]."""
+"""What every explainer keeps to: the network left as found, an output that exists, a map in [0, 1], and what
+an image without anything to see is: its own mean.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,10 @@ from torch import Tensor, nn
 
 from hounsfield.core.errors import BadInput
 
-__all__ = ["evaluating", "signed_logit", "unit_maps"]
+__all__ = ["at_once", "evaluating", "own_mean", "signed_logit", "unit_maps"]
+
+_VALUES_AT_ONCE = 1 << 22
+_MOST_AT_ONCE = 32
 
 
 @contextmanager
@@ -39,6 +44,30 @@ def evaluating(network: nn.Module, images: Tensor) -> Iterator[Tensor]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def at_once(image: Tensor) -> int:
+    """How many copies of an image (C, …) pass the network together: at most 32, fewer of a large one.
+
+    >>> at_once(torch.zeros(1, 64, 64)), at_once(torch.zeros(1, 128, 128, 128))
+    (32, 2)
+    """
+    return max(1, min(_MOST_AT_ONCE, _VALUES_AT_ONCE // max(1, image.numel())))
+
+
+def own_mean(images: Tensor) -> Tensor:
+    """What stands for nothing to see: of each channel of each image its mean, (N, C, 1, …) of (N, C, …).
+
+    Values that are not finite do not count. A map is a statement against such a reference (Sundararajan
+    2017, section 2), so all explainers and their tests share this one.
+
+    >>> own_mean(torch.tensor([[[[1.0, 3.0], [float("nan"), 5.0]]]])).tolist()
+    [[[[3.0]]]]
+    """
+    finite = torch.isfinite(images)
+    axes = tuple(range(2, images.ndim))
+    total = torch.where(finite, images.float(), 0.0).sum(axes, keepdim=True)
+    return (total / finite.sum(axes, keepdim=True).clamp_min(1)).to(images.dtype)
 
 
 def signed_logit(logits: Tensor, output: int, towards: str) -> Tensor:

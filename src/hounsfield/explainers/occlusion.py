@@ -11,14 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hounsfield.explainers.contract import evaluating, signed_logit, unit_maps
+from hounsfield.explainers.contract import at_once, evaluating, own_mean, signed_logit, unit_maps
 
 __all__ = ["MOST_PATCHES", "occlusion"]
 
 MOST_PATCHES = 200
 """No image is shown to the network more often than this, covered, plus once as it is."""
 
-_AT_ONCE = 32
 _ROUNDING = 1e-5
 """A fall smaller than this, relative to the logit (or to 1), is a rounding error."""
 
@@ -32,7 +31,7 @@ def occlusion(
     output: int,
     towards: Literal["positive", "negative"] = "positive",
     patch: float = 0.2,
-    stride: float = 0.1,
+    stride: float = 0.14,
 ) -> NDArray[np.float32]:
     """Evidence maps (N, J, I) or (N, K, J, I) in [0, 1] (Zeiler & Fergus 2014, section 4.2).
 
@@ -45,7 +44,7 @@ def occlusion(
     ...     def forward(self, x): return x[:, :, :2, :2].mean((2, 3))
     >>> image = torch.zeros(1, 1, 10, 10)
     >>> image[..., :2, :2] = 1
-    >>> (100 * occlusion(Corner(), image, output=0))[0, :4, :4].round().astype(int).tolist()
+    >>> (100 * occlusion(Corner(), image, output=0, stride=0.1))[0, :4, :4].round().astype(int).tolist()
     [[100, 75, 25, 0], [75, 56, 19, 0], [25, 19, 6, 0], [0, 0, 0, 0]]
     """
     windows = _windows(tuple(images.shape[2:]), patch, stride)
@@ -66,10 +65,10 @@ def _falls(
     network: nn.Module, image: Tensor, whole: Tensor, windows: list[Window], output: int, towards: str
 ) -> Tensor:
     """How far the logit of one image (C, …) falls with each window covered, on the CPU."""
-    mean = image.float().mean(tuple(range(1, image.ndim)), keepdim=True).to(image.dtype)
-    falls = []
-    for start in range(0, len(windows), _AT_ONCE):
-        some = windows[start : start + _AT_ONCE]
+    mean = own_mean(image[None])[0]
+    falls, size = [], at_once(image)
+    for start in range(0, len(windows), size):
+        some = windows[start : start + size]
         copies = image.repeat(len(some), *(1,) * image.ndim)
         for copy, window in zip(copies, some, strict=True):
             copy[:, *window] = mean

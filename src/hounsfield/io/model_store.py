@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from hounsfield.core.case import LabelEncoding
 from hounsfield.core.errors import BadInput
-from hounsfield.core.model import Calibration, Form, Model, OperatingPoint
+from hounsfield.core.model import Calibration, Form, GroupPoint, Model, OperatingPoint, Referral, Typicality
 from hounsfield.core.plan import Plan
 from hounsfield.io.files import write_text
 
@@ -25,6 +27,8 @@ def write_model(model: Model) -> None:
         "members": list(model.members),
         "operating_point": asdict(model.operating_point),
         "calibration": asdict(model.calibration),
+        "referral": _finite(model.referral),
+        "typicality": asdict(model.typicality) if model.typicality else None,
         "data_digest": model.data_digest,
         "plan_digest": model.plan.digest(),
         "card": model.card,
@@ -53,23 +57,69 @@ def read_model(folder: Path | str) -> Model:
             plan=Plan.from_json((home / "plan.json").read_text()),
             encoding=LabelEncoding(encoding["kind"], tuple(encoding["classes"]), tuple(encoding["target"])),
             members=tuple(facts["members"]),
-            operating_point=OperatingPoint(**{**point, "values": tuple(point["values"])}),
-            calibration=Calibration(**facts["calibration"]),
+            operating_point=_operating_point(point),
+            calibration=_calibration(facts["calibration"]),
             data_digest=facts["data_digest"],
             card=facts["card"],
             forms=tuple(Form(**form) for form in facts.get("forms", ())),
+            referral=_referral(facts.get("referral")),
+            typicality=_typicality(facts.get("typicality")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise BadInput(
             f"the model in {folder.name} cannot be read; expected the files that hu train wrote, unchanged; "
             "copy the folder again or train again"
         ) from error
-    if any(Path(name).name != name for name in (*model.members, *(f.file for f in model.forms))):
+    kept = (*model.members, *(f.file for f in model.forms), model.typicality.file if model.typicality else "")
+    if any(Path(name).name != name for name in kept):
         raise BadInput(f"the model in {folder.name} names weights outside its folder; train again")
-    absent = [m for m in model.members if not (home / m).is_file()]
+    needed = (
+        *model.members,
+        *([model.typicality.file] if model.typicality and model.typicality.file else []),
+    )
+    absent = [name for name in needed if not (home / name).is_file()]
     if absent:
         raise BadInput(f"the model in {folder.name} lacks {absent[0]}; copy the whole folder again")
     return model
+
+
+def _operating_point(facts: dict[str, Any]) -> OperatingPoint:
+    """An operating point as it was written; that of an older version has no groups."""
+    groups = tuple(GroupPoint(**{**g, "values": tuple(g["values"])}) for g in facts.get("groups", ()))
+    return OperatingPoint(
+        **{**facts, "values": tuple(facts["values"]), "by": tuple(facts.get("by", ())), "groups": groups}
+    )
+
+
+def _calibration(facts: dict[str, Any]) -> Calibration:
+    """A calibration as it was written; that of an older version has neither shifts, curves nor outputs."""
+    return Calibration(
+        **{
+            **facts,
+            "shifts": tuple(facts.get("shifts", ())),
+            "curves": tuple((tuple(x), tuple(y)) for x, y in facts.get("curves", ())),
+            "outputs": tuple(_calibration(own) for own in facts.get("outputs", ())),
+        }
+    )
+
+
+def _finite(referral: Referral | None) -> dict[str, Any] | None:
+    """A referral rule as JSON holds it, which knows no infinity: null."""
+    if referral is None:
+        return None
+    quantiles = [[q if math.isfinite(q) else None for q in row] for row in referral.quantiles]
+    return {**asdict(referral), "quantiles": quantiles}
+
+
+def _referral(facts: dict[str, Any] | None) -> Referral | None:
+    if facts is None:
+        return None
+    quantiles = tuple(tuple(math.inf if q is None else float(q) for q in row) for row in facts["quantiles"])
+    return Referral(**{**facts, "quantiles": quantiles, "notes": tuple(facts["notes"])})
+
+
+def _typicality(facts: dict[str, Any] | None) -> Typicality | None:
+    return Typicality(**{**facts, "modalities": tuple(facts["modalities"])}) if facts else None
 
 
 def digest_of(path: Path) -> str:
@@ -101,8 +151,12 @@ def _card(model: Model) -> str:
         f"- classes: {', '.join(model.encoding.classes)} ({model.encoding.kind})",
         f"- threshold: {', '.join(f'{v:.4f}' for v in point.values) or 'none'} "
         f"({point.rule}, on {point.chosen_on}, n = {point.n})",
-        f"- calibration: {model.calibration.method}, temperature {model.calibration.temperature:.3f}, "
-        f"bias {model.calibration.bias:.3f}",
+        *(
+            f"- threshold where {g.group}: {', '.join(f'{v:.4f}' for v in g.values)} (n = {g.n})"
+            for g in point.groups
+        ),
+        *([f"- consent to thresholds by group: {model.plan.mitigation.consent}"] if point.groups else []),
+        f"- calibration: {model.calibration.text}",
         f"- members: {len(model.members)}; data {model.data_digest}; plan {model.plan.digest()}",
         *(f"- {form.file or form.kind}: {form.note}" for form in model.forms),
         "",

@@ -23,7 +23,7 @@ from hounsfield.metrics.inputs import (
     check_same_length,
     check_scores,
 )
-from hounsfield.metrics.intervals import MIN_CASES, Estimate, critical_value, shortage
+from hounsfield.metrics.intervals import MIN_CASES, Estimate, critical_value, perfect_bound, shortage
 from hounsfield.metrics.measured import Measured, mean_loss, proportion
 from hounsfield.metrics.patients import (
     BoolArray,
@@ -188,6 +188,8 @@ def measure_ece(
     half = critical * float(np.abs(gaps).sum(axis=1).std(ddof=1))
     bias = math.sqrt(2 / math.pi) * float(gaps.std(axis=0, ddof=1).sum())
     method = "cluster bootstrap, bias allowed for"
+    # Where no resample differs (every certain score was right) the bootstrap knows nothing.
+    half = half or 1 - perfect_bound(owners)
     low, high = max(0.0, value - bias - half), min(1.0, value + half)
     return Measured(value, low, high, n, owners, method)
 

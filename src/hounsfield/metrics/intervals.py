@@ -15,6 +15,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 __all__ = [
     "MIN_CASES",
     "MIN_DENOMINATOR",
@@ -26,6 +28,8 @@ __all__ = [
     "logit_interval",
     "perfect_bound",
     "shortage",
+    "skewed_interval",
+    "tango",
     "wilson",
 ]
 
@@ -135,6 +139,36 @@ def clopper_pearson(successes: int, n: int, *, level: float = 0.95) -> tuple[flo
     return low, high
 
 
+def tango(better: float, worse: float, n: float, *, level: float = 0.95) -> tuple[float, float]:
+    """The score interval of a difference of two rates of the same n cases: Tango, Stat Med 1998;17:891.
+
+    `better` cases were right for the first only, `worse` for the second only; sizes may be effective,
+    fractional ones. In simulation it covers 94-97 % where intervals from both rates cover 92-98 %.
+
+    >>> low, high = tango(12, 2, 50)
+    >>> round(low, 4), round(high, 4)
+    (0.0611, 0.3447)
+    """
+    if n <= 0:
+        return -1.0, 1.0
+    z, value = critical_value(level=level), (better - worse) / n
+
+    def off(d: float) -> float:
+        """How many standard errors the difference lies above d, where both rates differ by d."""
+        b, c = -better - worse + (2 * n - better + worse) * d, -worse * d * (1 - d)
+        share = (math.sqrt(max(b * b - 8 * n * c, 0.0)) - b) / (4 * n)
+        return (better - worse - n * d) / math.sqrt(max(n * (2 * share + d * (1 - d)), 1e-300))
+
+    bounds = []
+    for edge, sign in ((-1.0, 1.0), (1.0, -1.0)):
+        outer, inner = edge, value
+        for _ in range(60):
+            middle = (outer + inner) / 2
+            outer, inner = (middle, inner) if sign * off(middle) > z else (outer, middle)
+        bounds.append(inner)
+    return bounds[0], bounds[1]
+
+
 def perfect_bound(trials: int, *, level: float = 0.95) -> float:
     """The lower bound of a quantity in [0, 1] seen to be 1 in each of `trials` independent trials.
 
@@ -162,6 +196,26 @@ def logit_interval(value: float, standard_error: float, *, critical: float) -> t
     centre = math.log(value / (1 - value))
     half = critical * standard_error / (value * (1 - value))
     return _expit(centre - half), _expit(centre + half)
+
+
+def skewed_interval(
+    value: float, standard_error: float, skewness: float, *, critical: float
+) -> tuple[float, float]:
+    """The t interval of a mean, bent to where a long tail of the data has it: Hall, JRSSB 1992;54:221.
+
+    `skewness` is that of the mean: the data's over the square root of n.
+
+    >>> low, high = skewed_interval(3.0, 0.5, 0.3, critical=2.0)
+    >>> round(low, 3), round(high, 3)
+    (2.17, 4.363)
+    """
+    if abs(skewness) < 1e-9:
+        return value - critical * standard_error, value + critical * standard_error
+
+    def bent(t: float) -> float:
+        return 3 / skewness * (float(np.cbrt(1 + skewness * (t - skewness / 6))) - 1)
+
+    return value - bent(critical) * standard_error, value - bent(-critical) * standard_error
 
 
 def fisher_interval(value: float, standard_error: float, *, critical: float) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from hounsfield.core.progress import Progress, Silent
 from hounsfield.io.model_store import read_model
 from hounsfield.pipeline.learning import prepared_for
 from hounsfield.pipeline.path import look, only_phantoms
-from hounsfield.pipeline.showing import evidence_of, interventions, reported
+from hounsfield.pipeline.showing import evidence_of, reported
 from hounsfield.steps.compute import available_cores
 from hounsfield.steps.decode import decode
 from hounsfield.steps.overlap import overlap_with_training
@@ -25,8 +25,8 @@ __all__ = ["evaluate_model", "predict_source"]
 
 def evaluate_model(study: Study, run: Path, *, progress: Progress | None = None) -> Run:
     """External validation: the model of a run on other images, with metrics, audit and report."""
+    from hounsfield.steps.group_thresholds import called_at, unknown_groups
     from hounsfield.steps.predict import predict
-    from hounsfield.tasks.classification import predicted_classes
 
     clock = Clock(progress or Silent())
     model = read_model(run)
@@ -40,11 +40,11 @@ def evaluate_model(study: Study, run: Path, *, progress: Progress | None = None)
         with clock.step("predict") as said:
             cases = looked.cohort.test
             predictions = predict(model, prepared, cases, kind="external", progress=clock.progress.advance)
-            called = predicted_classes(predictions.scores, model.encoding, model.operating_point.values)
+            called = called_at(predictions, model.operating_point)
             said.append(f"{len(cases)} cases by {len(model.members)} member(s)")
-        moved = interventions(study, model, looked, clock)
-        evidence = evidence_of(study, model, looked, None, predictions, called, moved, clock)
-        result = reported(model, evidence, predictions, called, prepared, looked, folder, clock)
+            said += filter(None, [unknown_groups(predictions, model.operating_point)])
+        evidence = evidence_of(study, model, looked, None, prepared, predictions, called, clock)
+        result = reported(study, model, evidence, predictions, called, prepared, looked, folder, clock)
     folder.drop_cache()
     return result
 
@@ -53,6 +53,7 @@ def predict_source(
     run: Path, source: str, *, out: Path | None = None, progress: Progress | None = None
 ) -> Predictions:
     """Score every image under a source; with `out`, write predictions.csv and private/cases.csv there."""
+    from hounsfield.steps.group_thresholds import called_at
     from hounsfield.steps.predict import write_predictions
 
     if out is None:
@@ -60,7 +61,9 @@ def predict_source(
     folder = RunFolder(out)
     with folder.opened(resume=False):
         predictions, cases, model = _score_source(run, source, progress)
-        write_predictions(predictions, out / "predictions.csv", thresholds=model.operating_point.values)
+        point = model.operating_point
+        called = called_at(predictions, point)
+        write_predictions(predictions, out / "predictions.csv", thresholds=point.values, called=called)
         folder.keep_files(cases)
     return predictions
 
@@ -70,6 +73,8 @@ def _score_source(
 ) -> tuple[Predictions, tuple[Case, ...], Model]:
     import tempfile
 
+    from hounsfield.steps.gather import image_groups
+    from hounsfield.steps.group_thresholds import unknown_groups
     from hounsfield.steps.predict import predict
     from hounsfield.steps.prepare import prepare
 
@@ -80,7 +85,11 @@ def _score_source(
         with clock.step("scan", Path(source).name) as said:
             index = scan(source, progress=clock.progress.advance)
             said.append(index.summary())
-        cases = tuple(Case(s.id, s.patient or f"image {s.id}", (s,)) for s in index.series)
+        by_group = bool(model.operating_point.groups)
+        cases = tuple(
+            Case(s.id, s.patient or f"image {s.id}", (s,), groups=image_groups(s) if by_group else {})
+            for s in index.series
+        )
         with clock.step("prepare"):
             store = decode(
                 index, index.series, cache, threads=available_cores(), progress=clock.progress.advance
@@ -88,5 +97,8 @@ def _score_source(
             prepared = prepare(cases, model.plan.input, store, cache, threads=available_cores())
         with clock.step("predict") as said:
             predictions = predict(model, prepared, cases, kind="prediction", progress=clock.progress.advance)
-            said.append(f"{len(cases)} cases")
+            told = predictions.referrals
+            referred = f", {int(told.refer.sum())} to a reader" if told else ""
+            said.append(f"{len(cases)} cases{referred}")
+            said += filter(None, [unknown_groups(predictions, model.operating_point)])
     return predictions, cases, model

@@ -66,6 +66,7 @@ def planned(study: Study, looked: Looked, folder: RunFolder, clock: Clock) -> Pl
     from hounsfield.steps.fit import members_beside
     from hounsfield.steps.prepare import with_landmarks
     from hounsfield.steps.speed import seconds_per_image
+    from hounsfield.steps.validation_design import with_design
 
     with clock.step("design") as said:
         kept = folder.kept_plan(study.plan, study.changes) if study.resume else None
@@ -84,10 +85,12 @@ def planned(study: Study, looked: Looked, folder: RunFolder, clock: Clock) -> Pl
                 fast_bfloat16=fast_bfloat16(pick_device("auto")),
             )
         plan = plan.changed(study.changes) if study.changes else plan
+        plan = with_design(plan, looked.cohort, fixed=study.changes)
         plan = plan.model_copy(update={"application": study.application or plan.application})
         if study.plan is None:
-            cost = seconds_per_image(plan, looked.cohort.encoding)
-            plan = within_budget(plan, cost, n=facts.n, beside=members_beside(plan), fixed=study.changes)
+            cost = seconds_per_image(plan, looked.cohort.encoding) * max(1, plan.validation.outer_folds)
+            fixed = {*study.changes, *(["validation.members"] if plan.validation.folds_by else [])}
+            plan = within_budget(plan, cost, n=facts.n, beside=members_beside(plan), fixed=fixed)
         plan = with_landmarks(plan, looked.cohort.development, looked.store)
         plan = _with_pretraining(plan, study)
         said.append(
@@ -114,9 +117,12 @@ def _with_pretraining(plan: Plan, study: Study) -> Plan:
 
 def plan_warnings(plan: Plan, looked: Looked) -> tuple[Finding, ...]:
     """What in the plan does not fit these images."""
+    from hounsfield.steps.mitigation import mitigation_findings
     from hounsfield.steps.plan_check import warnings_of
 
-    return warnings_of(plan, looked.cohort)
+    cohort = looked.cohort
+    told = mitigation_findings(plan, cohort.development, cohort.encoding)
+    return (*warnings_of(plan, cohort), *told)
 
 
 def prepared_for(looked: Looked, plan: Plan, folder: RunFolder, clock: Clock) -> Prepared:
@@ -145,7 +151,7 @@ def searched_plan(
         try:
             found = search(
                 job_of(looked.cohort, plan, prepared, folder.work),
-                minutes=study.search_minutes, fixed=study.changes, progress=_hearing(clock.progress, 0),
+                minutes=study.search_minutes, fixed=study.changes, progress=hearing(clock.progress, 0),
             )  # fmt: skip
         except Interrupted as error:
             raise Interrupted("stopped during the search, of which nothing is kept; start again") from error
@@ -174,9 +180,9 @@ def primed(
             study.unlabelled, looked, job.plan, folder.cache / "unlabelled", progress=clock.progress.advance
         )
         said.append(note)
-        start = pretrain(job, images, progress=_hearing(clock.progress, job.plan.pretrain.epochs))
+        start = pretrain(job, images, progress=hearing(clock.progress, job.plan.pretrain.epochs))
         patients = [c.patient for c in looked.cohort.development]
-        hear = _hearing(clock.progress, 2 * job.plan.fit.epochs)
+        hear = hearing(clock.progress, 2 * job.plan.fit.epochs)
         found = kept_if_better(job, start, patients, n=len(images.ids), progress=hear)
         said.append(found.finding.note)
     return replace(job, start=found.start), (replace(found.finding, note=f"{found.finding.note}; {note}"),)
@@ -189,13 +195,13 @@ def fitted_members(job: Job, group: Group, clock: Clock) -> Fitted:
     beside = f" by {group.world} processes" if group.world > 1 else ""
     with clock.step("fit", f"{job.plan.validation.members} member(s)") as said:
         total = job.plan.fit.epochs * job.plan.validation.members
-        fitted = fit(job, progress=_hearing(clock.progress, total), group=group)
+        fitted = fit(job, progress=hearing(clock.progress, total), group=group)
         said.append(f"{sum(map(len, fitted.histories))} epochs{beside}")
         said += fitted.events
     return fitted
 
 
-def _hearing(progress: Progress, total: int) -> Callable[[dict[str, Any]], None]:
+def hearing(progress: Progress, total: int) -> Callable[[dict[str, Any]], None]:
     """Turns what training says of itself into progress; `total` epochs are to come, 0 if nobody knows."""
     done: dict[Any, int] = {}
 
@@ -223,7 +229,11 @@ def calibrated_model(
 ) -> tuple[Model, Predictions, NDArray[np.int64]]:
     """The calibrated model with its threshold, and the cross-validated predictions behind it."""
     from hounsfield.steps.calibrate import calibrated, cross_fitted, operating_point
+    from hounsfield.steps.cross_referred import cross_referred
+    from hounsfield.steps.group_thresholds import group_of_cases, with_group_points
     from hounsfield.steps.predict import table_of
+    from hounsfield.steps.refer import referral_rule
+    from hounsfield.steps.typical import with_typicality
     from hounsfield.tasks.classification import probabilities
 
     with clock.step("calibrate") as said:
@@ -232,21 +242,36 @@ def calibrated_model(
         cases = [c for c, seen in zip(cohort.development, fitted.seen, strict=True) if seen]
         logits, answers = fitted.logits[fitted.seen], fitted.answers[fitted.seen]
         rows = (np.cumsum(fitted.seen) - 1)[fitted.stressed_rows]
-        calibration = calibrated(fitted.stressed, answers[rows], encoding, rule)
         patients = [c.patient for c in cases]
+        who = [patients[row] for row in rows.tolist()]
+        calibration = calibrated(fitted.stressed, answers[rows], encoding, rule, patients=who)
         fold = np.array([cohort.fold[c.id] for c in cases])
         where = f"validation folds ({len(np.unique(fold))} of {rule.folds})"
         scores = probabilities(logits, encoding, calibration)
         point = operating_point(scores, answers, patients, encoding, rule, seed=plan.seed, chosen_on=where)
+        named = group_of_cases(cases, plan)
+        if named is not None:
+            point = with_group_points(point, scores, answers, patients, named, encoding, plan, seed=plan.seed)
         model = folder.model(
             plan, encoding, fitted.weights, point, calibration, cohort.digest(), phantom=study.phantom
         )
-        write_model(model)
         seen = (fitted.stressed, rows)
-        scores, called = cross_fitted(logits, answers, patients, fold, encoding, rule, seen=seen)
-        crossed = table_of(model, cases, scores, kind="cross-validation")
+        by_group = None if named is None else (named, plan)
+        scores, called = cross_fitted(
+            logits, answers, patients, fold, encoding, rule, seen=seen, by_group=by_group
+        )
+        referral = referral_rule(scores, called, answers, patients, encoding, rule, thresholds=point.values)
+        model = replace(model, referral=referral)
+        model, typicality, unlike = with_typicality(model, job.prepared, cohort.development)
+        write_model(model)
+        told = cross_referred(
+            model, logits, answers, patients, fold, (scores, called), seen=seen,
+            typicality=typicality[fitted.seen], unlike=unlike[fitted.seen],
+        )  # fmt: skip
+        crossed = replace(table_of(model, cases, scores, kind="cross-validation"), referrals=told)
         if point.values:
             said.append(f"threshold {point.values[0]:.3f} ({point.rule}) on {point.n} validation cases")
+        said += [f"{g.group}: {g.values[0]:.3f}" for g in point.groups]
     return model, crossed, called
 
 

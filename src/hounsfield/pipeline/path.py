@@ -22,8 +22,10 @@ from hounsfield.pipeline.learning import (
     searched_plan,
     together,
 )
-from hounsfield.pipeline.showing import evidence_of, interventions, reported, scored
+from hounsfield.pipeline.nesting import outer_validated, outer_validation, require_before
+from hounsfield.pipeline.showing import evidence_of, reported, scored
 from hounsfield.steps.audit import audit, link_pairs, refuse_leakage
+from hounsfield.steps.audits.targets import read_targets
 from hounsfield.steps.compute import available_cores
 from hounsfield.steps.decode import decode
 from hounsfield.steps.duplicates import duplicate_pairs, fingerprints
@@ -49,6 +51,8 @@ def train(study: Study, *, progress: Progress | None = None) -> Run:
         study = replace(study, phantom=study.phantom or only_phantoms(looked))
         refuse_leakage(looked.cohort, looked.pairs)
         plan = planned(study, looked, folder, clock)
+        require_before(study, looked)
+        outer = outer_validation(looked, plan)
         prepared = prepared_for(looked, plan, folder, clock)
         plan, searched = searched_plan(study, looked, plan, prepared, folder, clock)
         folder.keep_plan(plan)
@@ -57,13 +61,15 @@ def train(study: Study, *, progress: Progress | None = None) -> Run:
         job, pretrained = primed(study, looked, job, folder, clock)
         fitted = fitted_members(job, group, clock)
         model, crossed, called = calibrated_model(study, looked, fitted, job, folder, clock)
+        if outer:
+            crossed, called, nesting = outer_validated(study, looked, outer, job, group, clock)
+            searched = (*searched, nesting)
         model, exported = exported_model(model, job, looked, clock)
         noted = (*plan_warnings(plan, looked), *searched, *pretrained, *exported)
         looked = replace(looked, findings=(*looked.findings, *noted))
         predictions, called = scored(model, looked, prepared, crossed, called, clock)
-        moved = interventions(study, model, looked, clock)
-        evidence = evidence_of(study, model, looked, fitted, predictions, called, moved, clock)
-        run = reported(model, evidence, predictions, called, prepared, looked, folder, clock)
+        evidence = evidence_of(study, model, looked, fitted, prepared, predictions, called, clock)
+        run = reported(study, model, evidence, predictions, called, prepared, looked, folder, clock)
     if not study.keep_cache:
         folder.drop_cache()
     return run
@@ -75,6 +81,7 @@ def look(study: Study, cache: Path, clock: Clock, *, encoding: Any = None, split
     Without `split` the set is for external evaluation: of named parts only the test part is looked at.
     """
     progress = clock.progress
+    targets = read_targets(study.question.targets) if study.question.targets else None
     with clock.step("scan", Path(study.source).name) as said:
         index = scan(study.source, progress=lambda done, total: progress.advance(done, total))
         said.append(index.summary())
@@ -91,7 +98,7 @@ def look(study: Study, cache: Path, clock: Clock, *, encoding: Any = None, split
         pairs = duplicate_pairs(marks)
         if pairs and split:
             cohort = resplit(cohort, study.asked, link_pairs(pairs, cohort.cases))
-        findings = audit(cohort, pairs)
+        findings = audit(cohort, pairs, store=store, marks=marks, targets=targets)
         said.append(_audit_line(findings))
     return Looked(index, cohort, store, marks, pairs, findings)
 

@@ -22,6 +22,7 @@ from hounsfield.transforms.draw import Draw, draw
 from hounsfield.transforms.mixup import blended, draw_mixup
 
 if TYPE_CHECKING:
+    from hounsfield.steps.balance import Balance
     from hounsfield.steps.job import Job
 
 __all__ = ["Batches", "Epoch", "Piece", "augmented_images", "images_of"]
@@ -29,13 +30,18 @@ __all__ = ["Batches", "Epoch", "Piece", "augmented_images", "images_of"]
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows [start, stop) of a batch of `total` images: images (n, C, …) and targets (n, outputs)."""
+    """Rows [start, stop) of a batch of `total` images: images (n, C, …) and targets (n, outputs).
+
+    Where a mitigation weighs them, also their weights (n, 1 or outputs); `who` (n,) are the cases.
+    """
 
     images: Tensor
     wanted: Tensor
     start: int
     stop: int
     total: int
+    weights: Tensor | None = None
+    who: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,11 +73,16 @@ class Batches:
         self.shape = self.plan.input.size[1:] if flat else self.plan.input.size
         self.format = torch.channels_last if flat else torch.channels_last_3d
         self.features: NDArray[np.float32] | None = None
+        self.balance: Balance | None = None
 
     def epoch(self, number: int) -> Epoch:
         """The order of an epoch and all that is drawn for its images."""
         rng = np.random.default_rng(self.job.seed(self.number, 1, number))
-        order = self.training[rng.permutation(len(self.training))][: self.steps * self.size]
+        if self.balance is None:
+            order = self.training[rng.permutation(len(self.training))]
+        else:
+            order = self.balance.order(rng)
+        order = order[: self.steps * self.size]
         augment = self.plan.augment
         moves = augment.is_spatial or augment.is_intensity or augment.cutout
         changes = draw(augment, len(order), self.shape, rng) if moves else None
@@ -85,8 +96,12 @@ class Batches:
         start, stop = share
         bounds = start + (np.arange(count + 1) * (stop - start)) // count
         for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            images, wanted = self._made(epoch, step * self.size + np.arange(low, high))
-            yield Piece(images, wanted, low, high, self.size)
+            places = step * self.size + np.arange(low, high)
+            images, wanted = self._made(epoch, places)
+            weights = None
+            if self.balance is not None:
+                weights = self._weights(self.balance, epoch, step, places)
+            yield Piece(images, wanted, low, high, self.size, weights, epoch.order[places])
 
     def _made(self, epoch: Epoch, places: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         images, wanted = self._images(epoch, places), self._wanted(epoch, places)
@@ -96,6 +111,19 @@ class Batches:
             images = blended(images, self._images(epoch, other), share)
             wanted = blended(wanted, self._wanted(epoch, other), share)
         return images, wanted
+
+    def _weights(self, balance: Balance, epoch: Epoch, step: int, places: NDArray[np.int64]) -> Tensor | None:
+        """How much each image weighs; a mixture weighs as its parts do, in their shares."""
+        batch = epoch.order[step * self.size : (step + 1) * self.size]
+        found = balance.weights(epoch.order[places], batch)
+        if found is None:
+            return None
+        weights = torch.from_numpy(found).to(self.device)
+        if epoch.partner is None or epoch.share is None:
+            return weights
+        other = balance.weights(epoch.order[epoch.partner[places]], batch)
+        share = torch.from_numpy(epoch.share[places]).to(self.device)
+        return weights if other is None else blended(weights, torch.from_numpy(other).to(self.device), share)
 
     def _wanted(self, epoch: Epoch, places: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(self.targets[epoch.order[places]]).to(self.device)

@@ -116,7 +116,7 @@ def _threshold(model: Model) -> str:
 
 def _calibration(model: Model) -> str:
     c = model.calibration
-    return "none" if c.method == "none" else f"{c.method}, temperature {c.temperature:.3f}, bias {c.bias:.3f}"
+    return c.text.replace(": ", ", ", 1)
 
 
 def _data(content: Content) -> str:

@@ -1,45 +1,62 @@
-"""Find images that are the same picture: exactly, or but for recompression, rescaling and brightness.
+"""Find images that are the same picture: exactly, or mirrored, turned, cropped, rescaled, recompressed,
+windowed, brightened or inverted; and slices of volumes that stand elsewhere as pictures.
 
-A pair is near-duplicate when the 16×16 reductions correlate above .985 and the fine structure of the
-64×64 reductions, the coarse shape taken out, correlates above .9. The first alone would call two
-chests or two breasts alike because of their outline. `benchmarks/duplicates.py` measures how far true
-copies (recompressed, rescaled, brightened, noisy) and other patients' images lie from these limits.
+Three steps, each in a file of `same_picture`: what is kept of an image (`looks`), which pairs are worth a
+close look (`candidates`), and how well the fine structure of two images agrees, as they are (`structure`) or
+laid over each other (`registration`). `benchmarks/duplicates.py` measures how far true copies and other
+patients' images lie from the limits.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hounsfield.core.errors import BadInput
 from hounsfield.io.files import whole_file
 from hounsfield.io.pixel_store import PixelStore
+from hounsfield.steps.compute import available_cores
+from hounsfield.steps.same_picture.candidates import candidates
+from hounsfield.steps.same_picture.confirmation import confirmed
+from hounsfield.steps.same_picture.looks import CROPS, EDGES, SIDE, TURNS, plane_of, views_of
+from hounsfield.steps.same_picture.structure import Common, common_of
 
-__all__ = ["COARSE_LIMIT", "FINE_LIMIT", "Fingerprints", "Pair", "duplicate_pairs", "fingerprints"]
-
-COARSE_LIMIT = 0.985
-FINE_LIMIT = 0.9
-SMALL = 64
-BLOCK = 2048
+__all__ = ["Fingerprints", "Pair", "duplicate_pairs", "fingerprints"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Fingerprints:
-    """Per image a digest of its pixels, and unit vectors of its coarse (N, 256) and fine (N, 4096) look."""
+    """Per row an image: a digest of its pixels, its edges (N, 2, EDGES), and its plane (N, SIDE, SIDE).
+
+    A volume is seen through its mean along k. Where a set holds volumes and pictures, further rows bear the
+    id of a volume and one of its slices that a picture may show; `slices` says which ("" for a whole image).
+    """
 
     ids: tuple[str, ...]
     digests: tuple[str, ...]
     coarse: NDArray[np.float32]
     fine: NDArray[np.float16]
+    slices: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """A hash of every pixel of every image."""
         return hashlib.sha256("".join(self.digests).encode()).hexdigest()[:16]
+
+    def chosen(self, ids: set[str]) -> Fingerprints:
+        """The rows of these images."""
+        return self.rows([row for row, key in enumerate(self.ids) if key in ids])
+
+    def rows(self, rows: Sequence[int]) -> Fingerprints:
+        """Some of the rows."""
+        names, digests = (tuple(column[row] for row in rows) for column in (self.ids, self.digests))
+        slices = tuple(self.slices[row] for row in rows) if self.slices else ()
+        return Fingerprints(names, digests, self.coarse[rows], self.fine[rows], slices)
 
     def save(self, path: Path) -> None:
         """Write as .npz without pickling."""
@@ -50,72 +67,118 @@ class Fingerprints:
                 digests=np.array(self.digests, str),
                 coarse=self.coarse,
                 fine=self.fine,
+                slices=np.array(self.slices, str),
             )
 
     @classmethod
     def load(cls, path: Path) -> Fingerprints:
+        """Read what `save` has written. Raises BadInput for fingerprints of another version of Hounsfield."""
         with np.load(path, allow_pickle=False) as z:
-            return cls(tuple(z["ids"].tolist()), tuple(z["digests"].tolist()), z["coarse"], z["fine"])
+            shapes = {name: z[name].shape[1:] for name in ("coarse", "fine") if name in z}
+            if "slices" not in z or shapes != {"coarse": (len(CROPS), EDGES), "fine": (SIDE, SIDE)}:
+                raise BadInput(
+                    f"{path.name} holds fingerprints of another version of Hounsfield, which cannot be "
+                    "compared with these images; train again to have new ones"
+                )
+            texts = (tuple(z[name].tolist()) for name in ("ids", "digests", "slices"))
+            ids, digests, slices = texts
+            return cls(ids, digests, z["coarse"], z["fine"], slices)
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two images (by id) that are the same picture; `exact` if every pixel is equal."""
+    """Two images (by id) that are the same picture; `exact` if every pixel is equal.
+
+    `how` says in words what tells them apart: "mirrored left to right, cropped"; "" if nothing but values.
+    """
 
     first: str
     second: str
     exact: bool
+    how: str = ""
 
 
 def fingerprints(store: PixelStore, ids: Sequence[str]) -> Fingerprints:
-    """Fingerprints of images in the store; a volume is seen through its mean along k."""
-    coarse = np.empty((len(ids), 256), np.float32)
-    fine = np.empty((len(ids), 4096), np.float16)
-    for row, key in enumerate(ids):
-        coarse[row], fine[row] = _looks(store.image(key))
-    return Fingerprints(tuple(ids), tuple(store.rows[k].digest for k in ids), coarse, fine)
+    """Fingerprints of images in the store."""
+    from hounsfield.steps.same_picture.slices import slices_shown
+
+    coarse = np.empty((len(ids), len(CROPS), EDGES), np.float32)
+    fine = np.empty((len(ids), SIDE, SIDE), np.float16)
+
+    def look(row: int) -> None:
+        plane = plane_of(store.image(ids[row]).astype(np.float32).mean((0, 1)))
+        coarse[row], fine[row] = views_of(plane), plane
+
+    with ThreadPoolExecutor(available_cores()) as pool:
+        list(pool.map(look, range(len(ids))))
+    whole = Fingerprints(tuple(ids), tuple(store.rows[k].digest for k in ids), coarse, fine, ("",) * len(ids))
+    flat = [row for row, key in enumerate(ids) if store.rows[key].shape[1] == 1]
+    if not flat or len(flat) == len(ids):
+        return whole
+    shown = slices_shown(store, [k for k in ids if store.rows[k].shape[1] > 1], coarse[flat, 0])
+    return Fingerprints(
+        (*whole.ids, *(s.volume for s in shown)),
+        (*whole.digests, *("" for _ in shown)),
+        np.concatenate([coarse, *(s.views[None] for s in shown)]),
+        np.concatenate([fine, *(s.plane[None].astype(np.float16) for s in shown)]),
+        (*whole.slices, *(s.name for s in shown)),
+    )
 
 
 def duplicate_pairs(a: Fingerprints, b: Fingerprints | None = None) -> tuple[Pair, ...]:
     """Pairs within `a`, or between `a` and `b`."""
     other = a if b is None else b
-    pairs: list[Pair] = []
-    for start in range(0, len(a.ids), BLOCK):
-        block = a.coarse[start : start + BLOCK]
-        rows, columns = np.nonzero(block @ other.coarse.T > COARSE_LIMIT)
-        rows = rows + start
-        keep = columns > rows if b is None else np.ones(len(rows), bool)
-        for i, j in zip(rows[keep].tolist(), columns[keep].tolist(), strict=True):
-            exact = a.digests[i] == other.digests[j]
-            if exact or _agree(a.fine[i], other.fine[j]) > FINE_LIMIT:
-                pairs.append(Pair(a.ids[i], other.ids[j], exact))
-    return tuple(pairs)
+    common = common_of(a.fine if b is None else np.concatenate([a.fine, other.fine]))
+    found = _exact(a, b)
+    for left, right in _sides(a, b):
+        found += [p for p in _near(left, right, common) if b is not None or p.first != p.second]
+    once: dict[object, Pair] = {}
+    for pair in found:
+        once.setdefault(
+            (pair.first, pair.second) if b is not None else frozenset((pair.first, pair.second)), pair
+        )
+    return tuple(once.values())
 
 
-def _agree(a: NDArray[np.float16], b: NDArray[np.float16]) -> float:
-    return float(a.astype(np.float32) @ b.astype(np.float32))
+def _sides(a: Fingerprints, b: Fingerprints | None) -> list[tuple[Fingerprints, Fingerprints | None]]:
+    """What is compared with what: whole images with each other, and with slices of volumes."""
+    (whole, parts), (other, others) = _parted(a), _parted(a if b is None else b)
+    sides: list[tuple[Fingerprints, Fingerprints | None]] = [(whole, None if b is None else other)]
+    sides += [(whole, others)] if others.ids else []
+    sides += [(parts, other)] if b is not None and parts.ids else []
+    return sides
 
 
-def _looks(data: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    import cv2
-
-    plane = np.ascontiguousarray(data.astype(np.float32).mean((0, 1)))
-    low, high = np.percentile(plane[:: max(1, plane.shape[0] // 256)], (0.5, 99.5))
-    plane = np.clip(plane, low, high) if high > low else plane
-    coarse = cv2.resize(plane, (16, 16), interpolation=cv2.INTER_AREA)
-    middle = cv2.resize(plane, (64, 64), interpolation=cv2.INTER_AREA)
-    if min(plane.shape) < SMALL:
-        fine = cv2.GaussianBlur(middle, (0, 0), 1.2) - cv2.GaussianBlur(middle, (0, 0), 4.0)
-    else:
-        # A body's outline is the strongest edge and says little of whose it is: even out the energy.
-        fine = cv2.GaussianBlur(middle, (0, 0), 0.8) - cv2.GaussianBlur(middle, (0, 0), 2.0)
-        energy = np.sqrt(cv2.GaussianBlur(fine * fine, (0, 0), 4.0))
-        fine = fine / (energy + 0.05 * energy.max() + 1e-6)
-    return _unit(coarse), _unit(fine)
+def _parted(marks: Fingerprints) -> tuple[Fingerprints, Fingerprints]:
+    if not any(marks.slices):
+        return marks, marks.rows([])
+    whole = [row for row, name in enumerate(marks.slices) if not name]
+    return marks.rows(whole), marks.rows([row for row, name in enumerate(marks.slices) if name])
 
 
-def _unit(plane: NDArray[Any]) -> NDArray[np.float32]:
-    vector = plane.reshape(-1).astype(np.float32)
-    vector = vector - vector.mean()
-    unit: NDArray[np.float32] = vector / max(float(np.linalg.norm(vector)), 1e-9)
-    return unit
+def _exact(a: Fingerprints, b: Fingerprints | None) -> list[Pair]:
+    places: dict[str, list[int]] = {}
+    other = a if b is None else b
+    for row, digest in enumerate(other.digests):
+        if digest:
+            places.setdefault(digest, []).append(row)
+    return [
+        Pair(a.ids[row], other.ids[match], True)
+        for row, digest in enumerate(a.digests)
+        for match in places.get(digest, ())
+        if b is not None or match > row
+    ]
+
+
+def _near(a: Fingerprints, b: Fingerprints | None, common: Common) -> list[Pair]:
+    other = a if b is None else b
+    if min(len(a.ids), len(other.ids)) < (2 if b is None else 1):
+        return []
+    likely = candidates(a.coarse, None if b is None else b.coarse)
+    pairs = []
+    for found in confirmed(a.fine, other.fine, likely, common):
+        i, j = int(likely.first[found.row]), int(likely.second[found.row])
+        shown = (marks.slices[k] for marks, k in ((a, i), (other, j)) if marks.slices)
+        words = [w for w in (*shown, TURNS[likely.turn[found.row]], *found.words) if w]
+        pairs.append(Pair(a.ids[i], other.ids[j], False, ", ".join(words)))
+    return pairs

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,28 +13,42 @@ from hounsfield.core.case import LabelEncoding
 from hounsfield.core.evidence import Evidence, Finding
 from hounsfield.core.model import OperatingPoint
 from hounsfield.core.predictions import Predictions
-from hounsfield.metrics.calibration import reliability_curve
 from hounsfield.metrics.confusion import confusion_matrix, multiclass_report
-from hounsfield.metrics.discrimination import precision_recall_curve, roc_curve
+from hounsfield.metrics.decomposition import brier_decomposition
 from hounsfield.metrics.intervals import Estimate
+from hounsfield.metrics.patients import Patients
 from hounsfield.metrics.summary import classification_metrics
+from hounsfield.steps.evaluate_curves import curves_of, values_by_prevalence
+from hounsfield.steps.evaluate_groups import by_group
+from hounsfield.steps.evaluate_sites import forest_of_sites, site_thresholds
+from hounsfield.steps.failures import worst_slices
+from hounsfield.steps.one_against_rest import found_names, known_answers, rows_of
+from hounsfield.steps.sample_size import precision_findings
 from hounsfield.tasks.classification import predicted_classes
 
 __all__ = ["Setting", "evaluate", "measure", "subgroup_findings"]
 
-SUBGROUP_METRICS = ("auroc", "accuracy", "sensitivity", "specificity")
+OF_EVERYONE = ("auroc", "accuracy")
+"""What is measured over all classes in a group, where there are several."""
 MOST_VALUES = 12
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What the evaluation stands in: facts of the run that the report shows beside the numbers."""
+    """What the evaluation stands in: facts of the run that the report shows beside the numbers.
+
+    `found`, `curves` and `tables` are what other steps measured of the same predictions (robustness,
+    referral, explanations); `looks` are numbers of each case (N,) by which failures are sliced.
+    """
 
     title: str
     audit: tuple[Finding, ...] = ()
     interventions: tuple[Finding, ...] = ()
     untested: tuple[str, ...] = ()
-    tables: dict[str, Any] = field(default_factory=dict)
+    found: tuple[Finding, ...] = ()
+    curves: Mapping[str, Any] = field(default_factory=dict)
+    tables: Mapping[str, Any] = field(default_factory=dict)
+    looks: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     history: tuple[list[dict[str, Any]], ...] = ()
     context: dict[str, Any] = field(default_factory=dict)
     phantom: bool = False
@@ -56,21 +70,38 @@ def evaluate(
     if called is None:
         called = predicted_classes(predictions.scores, predictions.encoding, point.values)
     # An external set may hold one class only: what cannot be measured then says so.
-    one_class = len(np.unique(_answers(predictions), axis=0)) < 2
+    one_class = len(np.unique(known_answers(predictions), axis=0)) < 2
     metrics = measure(predictions, called, seed=setting.seed, subgroup=one_class)
-    subgroups = subgroup_findings(predictions, called, seed=setting.seed)
+    grouped = by_group(predictions, called, seed=setting.seed)
+    subgroups = (*_of_everyone(predictions, called, setting.seed), *grouped.findings)
+    failed, worst = worst_slices(predictions, called, setting.looks)
+    planned, sizes = _sample_size(predictions)
+    more = {
+        **(grouped.tables or {}),
+        **sizes,
+        "worst_slices": worst,
+        "per_site": forest_of_sites(predictions, called),
+        "site_thresholds": site_thresholds(predictions, point, seed=setting.seed),
+        "predictive_values": values_by_prevalence(predictions, called),
+    }
     return Evidence(
         title=setting.title,
-        audit=setting.audit,
-        metrics=metrics,
+        audit=(*setting.audit, *planned),
+        metrics=(*metrics, *grouped.overall, *_decomposed(predictions), *failed, *setting.found),
         subgroups=subgroups,
         interventions=setting.interventions,
-        untested=(*setting.untested, *_untested(predictions, subgroups)),
-        curves={**_curves(predictions), "history": [_columns(h) for h in setting.history]},
-        tables={**setting.tables, **_tables(predictions, called, point, metrics)},
+        untested=(*setting.untested, *grouped.untested, *_untested(predictions, subgroups)),
+        curves={
+            **curves_of(predictions, called), **setting.curves,
+            "history": [_columns(h) for h in setting.history],
+        },
+        tables={
+            **setting.tables, **_tables(predictions, called, point, metrics),
+            **{name: rows for name, rows in more.items() if rows},
+        },
         context={**setting.context, "evaluated_on": predictions.kind},
         phantom=setting.phantom,
-    )
+    )  # fmt: skip
 
 
 def measure(
@@ -81,7 +112,7 @@ def measure(
     scores = predictions.scores[:, 0] if encoding.kind == "binary" else predictions.scores
     estimates = classification_metrics(
         scores,
-        _answers(predictions),
+        known_answers(predictions),
         patients=list(predictions.patients),
         classes=list(encoding.classes),
         kind=encoding.kind,  # type: ignore[arg-type]
@@ -96,30 +127,54 @@ def measure(
 def subgroup_findings(
     predictions: Predictions, called: NDArray[np.int64], *, seed: int = 0
 ) -> tuple[Finding, ...]:
-    """The main metrics for every value of every group column that has at least two values."""
+    """What is measured in every value of every group column that has at least two values."""
+    return (*_of_everyone(predictions, called, seed), *by_group(predictions, called, seed=seed).findings)
+
+
+def _of_everyone(predictions: Predictions, called: NDArray[np.int64], seed: int) -> list[Finding]:
+    """Of several classes, what speaks of all of them, by group."""
     found: list[Finding] = []
+    if predictions.encoding.kind == "binary":
+        return found
     for column, values in predictions.groups.items():
         held = np.array(values)
-        known, counts = np.unique(held[held != ""], return_counts=True)
-        if not 2 <= len(known) <= MOST_VALUES:
-            continue
-        for value in known[np.argsort(-counts, kind="stable")] if len(known) > 6 else known:
+        known = np.unique(held[held != ""])
+        for value in known if 2 <= len(known) <= MOST_VALUES else ():
             rows = np.flatnonzero(held == value).astype(np.int64)
-            part = predictions.take(rows)
-            name = f"{column}={value}"
-            found += _subgroup(part, called[rows], name, seed)
-    return tuple(found)
+            measured = measure(predictions.take(rows), called[rows], seed=seed, subgroup=True)
+            mine = [f for f in measured if f.name in OF_EVERYONE and not f.label]
+            found += [replace(f, group=f"{column}={value}") for f in mine]
+    return found
 
 
-def _subgroup(part: Predictions, called: NDArray[np.int64], name: str, seed: int) -> list[Finding]:
-    measured = measure(part, called, seed=seed, subgroup=True)
-    return [_with_group(f, name) for f in measured if f.name in SUBGROUP_METRICS and not f.label]
+def _decomposed(predictions: Predictions) -> list[Finding]:
+    """What of the Brier score is miscalibration, and what discrimination."""
+    scores, answers = rows_of(predictions)
+    found = []
+    binary = predictions.encoding.kind == "binary"
+    patients = Patients.of(list(predictions.patients), cases=len(predictions))
+    for k, name in enumerate(found_names(predictions.encoding)):
+        parts = brier_decomposition(scores[:, k], answers[:, k], patients=patients)
+        found += [replace(_finding(e), label="" if binary else name) for e in parts[1:3]]
+    return found
 
 
-def _with_group(f: Finding, group: str) -> Finding:
-    return Finding(
-        f.name, group, f.label, f.value, f.low, f.high, f.n, f.n_patients, f.method, "info", f.note
-    )
+def _sample_size(predictions: Predictions) -> tuple[tuple[Finding, ...], dict[str, Any]]:
+    """What so many patients can show; of several classes, of the one that has fewest."""
+    answers = rows_of(predictions)[1]
+    k = int(np.argmin(answers.sum(axis=0)))
+    patients = np.array(predictions.patients)
+    positive = {str(p) for p in patients[answers[:, k] == 1]}
+    negative = {str(p) for p in patients[answers[:, k] == 0]} - positive
+    sizes = {
+        column: [
+            len({str(p) for p in patients[(np.array(values) == value) & (answers[:, k] == 1)]})
+            for value in sorted(set(values) - {""})
+        ]
+        for column, values in predictions.groups.items()
+        if 2 <= len(set(values) - {""}) <= MOST_VALUES
+    }
+    return precision_findings(len(positive), len(negative), sizes)
 
 
 def _finding(e: Estimate) -> Finding:
@@ -127,65 +182,6 @@ def _finding(e: Estimate) -> Finding:
         e.name, label=e.group, value=e.value, low=e.low, high=e.high, n=e.n, n_patients=e.n_patients,
         method=e.method, note=e.reason,
     )  # fmt: skip
-
-
-def _answers(predictions: Predictions) -> NDArray[np.int64]:
-    from hounsfield.core.errors import BadInput
-
-    if predictions.answers is None:
-        raise BadInput("the cases have no known answers; give --labels and --target to evaluate")
-    return predictions.answers
-
-
-def _one_against_rest(predictions: Predictions) -> dict[str, tuple[NDArray[np.float64], NDArray[np.int64]]]:
-    encoding, answers = predictions.encoding, _answers(predictions)
-    if encoding.kind == "binary":
-        return {encoding.positive_name: (predictions.scores[:, 0], answers)}
-    return {
-        name: (
-            predictions.scores[:, c],
-            answers[:, c] if answers.ndim == 2 else (answers == c).astype(np.int64),
-        )
-        for c, name in enumerate(encoding.classes)
-    }
-
-
-def _curves(predictions: Predictions) -> dict[str, Any]:
-    curves: dict[str, Any] = {"roc": {}, "pr": {}, "calibration": {}, "scores": {}}
-    edges = np.linspace(0, 1, 21)
-    for name, (scores, truth) in _one_against_rest(predictions).items():
-        curves["scores"][name] = {
-            "positive": np.histogram(scores[truth == 1], edges)[0].tolist(),
-            "negative": np.histogram(scores[truth == 0], edges)[0].tolist(),
-            "edges": edges.tolist(),
-        }
-        if not 0 < truth.sum() < len(truth):
-            continue
-        roc, pr = roc_curve(scores, truth), precision_recall_curve(scores, truth)
-        x, y = _thinned(roc.x, roc.y)
-        curves["roc"][name] = {"fpr": x, "tpr": y}
-        x, y = _thinned(pr.x, pr.y)
-        curves["pr"][name] = {"recall": x, "precision": y, "prevalence": float(truth.mean())}
-        bins = reliability_curve(
-            scores, truth, bins=10, binning="quantile" if len(scores) < 1000 else "width",
-            patients=list(predictions.patients),
-        )  # fmt: skip
-        curves["calibration"][name] = {
-            "predicted": [b.mean_score for b in bins],
-            "observed": [b.observed.value for b in bins],
-            "low": [b.observed.low for b in bins],
-            "high": [b.observed.high for b in bins],
-            "n": [b.observed.n for b in bins],
-        }
-    return curves
-
-
-def _thinned(
-    x: NDArray[np.float64], y: NDArray[np.float64], most: int = 400
-) -> tuple[list[float], list[float]]:
-    """Corners of a step curve, at most `most` of them, so that a report of a million cases stays small."""
-    keep = np.unique(np.linspace(0, len(x) - 1, min(most, len(x))).round().astype(int))
-    return np.round(x[keep], 6).tolist(), np.round(y[keep], 6).tolist()
 
 
 def _tables(
@@ -198,7 +194,7 @@ def _tables(
     by_class = metrics if encoding.kind != "binary" else _both_classes(predictions, called)
     tables: dict[str, Any] = {"classification_report": _report_rows(encoding, by_class)}
     if encoding.kind != "multilabel":
-        counts = confusion_matrix(_answers(predictions), called, classes=len(encoding.classes))
+        counts = confusion_matrix(known_answers(predictions), called, classes=len(encoding.classes))
         tables["confusion"] = {"classes": list(encoding.classes), "counts": counts.tolist()}
     if point.values and encoding.kind != "multiclass":
         tables["operating_point"] = {
@@ -215,7 +211,7 @@ def _tables(
 def _both_classes(predictions: Predictions, called: NDArray[np.int64]) -> tuple[Finding, ...]:
     """Precision, recall and F1 of the negative class as well as of the positive."""
     report = multiclass_report(
-        _answers(predictions),
+        known_answers(predictions),
         called,
         classes=list(predictions.encoding.classes),
         patients=list(predictions.patients),

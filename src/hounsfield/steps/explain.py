@@ -1,23 +1,58 @@
-"""Show what the model looked at: Grad-CAM and occlusion over right and wrong cases."""
+"""Show what the model looked at: maps that passed their tests, similar confirmed cases, synthetic edits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hounsfield.core.case import Case
 from hounsfield.core.errors import BadInput
-from hounsfield.core.evidence import Picture
+from hounsfield.core.evidence import Finding, Picture
 from hounsfield.core.model import Model
 from hounsfield.core.predictions import Predictions
+from hounsfield.steps.compute import computing
+from hounsfield.steps.explain_captions import picture_of, score_in_words, subject_of
+from hounsfield.steps.explain_edits import edited_cases
+from hounsfield.steps.explain_maps import Asked, Maps, title_of
+from hounsfield.steps.explain_panels import grey, overlay
+from hounsfield.steps.explain_scores import Scored, Truth, score_methods
+from hounsfield.steps.explain_similar import SHOWN, Known, kept_known, known_cases, similar
 from hounsfield.steps.prepare import Prepared
 
-__all__ = ["choose_cases", "explain"]
+__all__ = ["Explained", "choose_cases", "explain"]
 
-SIDE = 224
+BESIDE = 6
+"""Of so many shown cases the similar ones and a synthetic edit are shown too."""
+
+
+@dataclass(frozen=True, eq=False)
+class Explained(Sequence[Picture]):
+    """The pictures of an explained model, as a sequence of them, and what was measured to allow them.
+
+    `findings` are the scores of every method, shown or not; `notes` say in a sentence each what is withheld
+    or was left out, and why; `scored` holds the tests of the maps, `known` the training cases looked through.
+    """
+
+    pictures: tuple[Picture, ...]
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    scored: Scored = field(default_factory=Scored)
+    known: Known | None = field(default=None, repr=False)
+
+    @overload
+    def __getitem__(self, index: int) -> Picture: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Picture, ...]: ...
+    def __getitem__(self, index: int | slice) -> Picture | tuple[Picture, ...]:
+        return self.pictures[index]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
 
 
 def choose_cases(predictions: Predictions, called: NDArray[np.int64], *, most: int = 12) -> list[int]:
@@ -46,113 +81,151 @@ def explain(
     *,
     most: int = 12,
     member_of: Callable[[int], int] = lambda _: 0,
+    training: Sequence[Case] = (),
+    truth: Truth | None = None,
+    scored: Scored | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[Picture, ...]:
-    """Pictures of chosen cases: the image as the network sees it, Grad-CAM, and occlusion.
+) -> Explained:
+    """Pictures of chosen cases with the maps of every method that passed its tests, and what was measured.
 
-    `member_of` names the member that explains a row (in cross-validation one that did not learn
-    from it). Grad-CAM shows evidence for the class that was called.
+    `member_of` names the member that explains a row (in cross-validation one that did not learn from it).
+    `training` are cases among the prepared ones whose confirmed answers may be shown beside; without any,
+    those that the model's run has kept are taken. `truth` gives the mask of a case's finding, for the
+    localisation test. `scored` are the tests of an earlier run, taken instead of new ones.
     """
-    import torch
-
-    from hounsfield.explainers import EXPLAINERS
-    from hounsfield.steps.predict import load_members
-
+    maps = Maps(model, prepared, predictions, called, member_of)
     rows = choose_cases(predictions, called, most=most)
-    networks = load_members(model)
-    pictures = []
-    for done, row in enumerate(rows, 1):
-        network = networks[member_of(row)].eval()
-        image = prepared.batch(prepared.rows([predictions.ids[row]]))
-        output, towards = _said(predictions, called, row)
-        heats: dict[str, NDArray[np.float32]] = {}
-        for name in ("gradcam", "occlusion") if image.ndim == 4 else ("gradcam",):
-            # A plain transformer has no feature map, and says so; occlusion is dear on volumes.
+    step = _Steps(progress)
+    with computing(1):  # cases are explained side by side
+        scored = scored or _scored(maps, truth, model.plan.seed, step)
+        shown = [_mapped(maps, row, scored, step) for row in rows]
+        beside = _alternating(rows, BESIDE) if predictions.answers is not None else rows
+        near = _neighbours(maps, beside, training, step)
+        edits, measured, words = _edits(maps, rows, beside, model.plan.seed, step)
+    notes = [f"{title} is withheld: {why}." for title, why in scored.withheld]
+    if len(model.members) > 1:
+        notes.append(f"A map explains one of the model's {len(model.members)} members, not their mean.")
+    findings = (*scored.findings, *near.findings, *measured)
+    return Explained(
+        (*shown, *near.pictures, *edits), findings, (*notes, *near.notes, *words), scored, near.known
+    )
+
+
+class _Steps:
+    """Counts the parts of the work for a progress display."""
+
+    def __init__(self, progress: Callable[[int, int], None] | None) -> None:
+        self.progress, self.done, self.total = progress, 0, 0
+
+    def plan(self, count: int) -> None:
+        self.total += count
+
+    def one(self, count: int = 1) -> None:
+        self.done += count
+        if self.progress:
+            self.progress(self.done, self.total)
+
+
+def _scored(maps: Maps, truth: Truth | None, seed: int, step: _Steps) -> Scored:
+    from hounsfield.explainers import EXPLAINERS
+
+    step.plan(len(EXPLAINERS.names) + 1)
+    found = score_methods(
+        maps, EXPLAINERS.names, truth=truth, seed=seed, progress=lambda _done, _total: step.one()
+    )
+    return found
+
+
+# The maps
+
+
+def _mapped(maps: Maps, row: int, scored: Scored, step: _Steps) -> Picture:
+    """A case with the map of each method that may be shown; of many classes Grad-CAM shows two."""
+    image = maps.images([row])[0]
+    panels, first = [], None
+    for method in scored.shown:
+        for asked in _questions(maps, row, method):
             with suppress(BadInput):
-                found = EXPLAINERS[name](network, torch.from_numpy(image), output=output, towards=towards)
-                heats[name] = found[0]
-        first = next(iter(heats.values()), None)
-        panels = [("image", _grey(image[0], first))]
-        panels += [(TITLES[name], _overlay(image[0], heat)) for name, heat in heats.items()]
-        pictures.append(_picture(predictions, called, row, tuple(panels)))
-        if progress:
-            progress(done, len(rows))
-    return tuple(pictures)
+                (heat,) = maps.of(method, [asked])
+                first = heat if first is None else first
+                title = f"{title_of(method)} for {subject_of(maps, asked)}"
+                score = score_in_words(scored, method, asked)
+                panels.append((f"{title} ({score})", overlay(image, heat)))
+    step.plan(1)
+    step.one()
+    base = ("image", grey(image, first))
+    findings = tuple(f for method in scored.shown for f in scored.of(method))
+    return picture_of(maps, row, (base, *panels), scores=findings)
 
 
-TITLES = {"gradcam": "Grad-CAM", "occlusion": "Occlusion"}
+def _questions(maps: Maps, row: int, method: str) -> list[Asked]:
+    said = maps.said(row)
+    if method != "gradcam" or maps.predictions.encoding.kind == "binary":
+        return [said]
+    likely = np.argsort(-maps.predictions.scores[row], kind="stable").tolist()
+    return [said, *(Asked(row, k) for k in likely if k != said.output)][:2]
 
 
-def _said(
-    predictions: Predictions, called: NDArray[np.int64], row: int
-) -> tuple[int, Literal["positive", "negative"]]:
-    kind = predictions.encoding.kind
-    if kind == "binary":
-        return 0, "positive" if called[row] == 1 else "negative"
-    if kind == "multiclass":
-        return int(called[row]), "positive"
-    return int(predictions.scores[row].argmax()), "positive"
+# What stands beside
 
 
-def _picture(
-    predictions: Predictions,
-    called: NDArray[np.int64],
-    row: int,
-    panels: tuple[tuple[str, NDArray[np.uint8]], ...],
-) -> Picture:
-    encoding = predictions.encoding
-    scores = predictions.scores[row]
-    if encoding.kind == "binary":
-        score = f"score for {encoding.positive_name} {scores[0]:.2f}"
-    else:
-        top = np.argsort(-scores)[:3]
-        score = ", ".join(f"{encoding.classes[int(c)]} {scores[c]:.2f}" for c in top)
-    caption = f"called {_names(called[row], encoding.classes)}; {score}"
-    outcome = "right"
-    if predictions.answers is not None:
-        answer = predictions.answers[row]
-        outcome = "right" if np.array_equal(answer, called[row]) else "wrong"
-        caption += f"; answer {_names(answer, encoding.classes)}"
-    seen = [f"{g} {v[row]}" for g, v in predictions.groups.items() if v[row] and g in ("view", "site")]
-    return Picture(predictions.ids[row], outcome, "; ".join([caption, *seen]), panels)
+@dataclass(frozen=True, eq=False)
+class _Near:
+    pictures: tuple[Picture, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    known: Known | None = None
 
 
-def _names(value: Any, classes: Sequence[str]) -> str:
-    if np.ndim(value) == 0:
-        return classes[int(value)]
-    return ", ".join(c for c, on in zip(classes, value, strict=True) if on) or "none"
+def _neighbours(maps: Maps, rows: Sequence[int], training: Sequence[Case], step: _Steps) -> _Near:
+    """Pictures of the nearest training cases with their confirmed answers."""
+    members = {maps.member_of(row) for row in range(len(maps.predictions))}
+    step.plan(1)
+    try:
+        if training:
+            known = {m: known_cases(maps, m, training, maps.prepared) for m in sorted(members)}
+        else:
+            kept = kept_known(maps.model)
+            known = {0: kept} if kept is not None and members == {0} else {}
+    except BadInput as error:
+        return _Near(notes=(f"Similar cases are not shown: {error}.",))
+    if not any(cases.ids for cases in known.values()):
+        why = "no training images were given, and the run's private folder keeps none of these weights"
+        return _Near(notes=(f"Similar cases are not shown: {why}.",))
+    near, finding = similar(maps, known, rows)
+    step.one()
+    pictures = []
+    for row, neighbours in near.items():
+        cases = known[maps.member_of(row)]
+        panels = [("image", grey(maps.images([row])[0]))]
+        for n in neighbours[:SHOWN]:
+            answer = cases.answer(n.row, maps.predictions.encoding)
+            title = f"training case {cases.ids[n.row]}: {answer} (cosine {n.cosine:.3f})"
+            panels.append((title, cases.pictures[n.row]))
+        words = f"similar confirmed training cases; their commonest answer is right in {finding.text}"
+        pictures.append(picture_of(maps, row, tuple(panels), words, kind="similar", scores=(finding,)))
+    return _Near(tuple(pictures), (finding,), (), known.get(0))
 
 
-def _plane(image: NDArray[np.float32], heat: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """(C, J, I) of an image or of the slice of a volume where the map is strongest."""
-    if image.ndim == 3:
-        return image
-    k = image.shape[1] // 2 if heat is None else int(heat.reshape(heat.shape[0], -1).sum(1).argmax())
-    return image[:, k]
+def _edits(
+    maps: Maps, rows: Sequence[int], beside: Sequence[int], seed: int, step: _Steps
+) -> tuple[tuple[Picture, ...], tuple[Finding, ...], tuple[str, ...]]:
+    """Pictures of synthetic edits, what was measured of them, and what was left out."""
+    if not maps.is_flat:
+        return (), (), ("Counterfactual edits are not made of volumes.",)
+    step.plan(len(rows))
+    found, measured = edited_cases(maps, rows, seed=seed, progress=step.one)
+    found = {row: edit for row, edit in found.items() if row in beside}
+    pictures = [
+        picture_of(maps, row, panels, text, kind="synthetic", scores=measured)
+        for row, (text, panels) in found.items()
+        if panels
+    ]
+    notes = [f"{maps.predictions.ids[row]}: {text}." for row, (text, panels) in found.items() if not panels]
+    return tuple(pictures), measured, tuple(notes)
 
 
-def _grey(image: NDArray[np.float32], heat: NDArray[np.float32] | None = None) -> NDArray[np.uint8]:
-    import cv2
-
-    plane = _plane(image, heat)
-    low, high = np.percentile(plane, (0.5, 99.5))
-    shown = np.clip((plane - low) / max(float(high - low), 1e-6), 0, 1)
-    shown = np.repeat(shown, 3, 0) if len(shown) == 1 else shown[:3]
-    rgb = np.ascontiguousarray((shown * 255).astype(np.uint8).transpose(1, 2, 0))
-    scale = SIDE / max(rgb.shape[:2])
-    size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
-    how = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
-    return np.asarray(cv2.resize(rgb, size, interpolation=how), np.uint8)
-
-
-def _overlay(image: NDArray[np.float32], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The map in a colour scale that stays readable to the colour-blind, laid over the image."""
-    import cv2
-
-    base = _grey(image, heat)
-    plane = heat if heat.ndim == 2 else heat[int(heat.reshape(heat.shape[0], -1).sum(1).argmax())]
-    sized = cv2.resize(plane, (base.shape[1], base.shape[0]), interpolation=cv2.INTER_LINEAR)
-    level = (np.clip(sized, 0, 1) * 255).astype(np.uint8)
-    colour = cv2.cvtColor(cv2.applyColorMap(level, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    share = np.clip(sized, 0, 1)[..., None] * 0.65
-    return np.asarray(base * (1 - share) + colour * share, np.uint8)
+def _alternating(rows: Sequence[int], count: int) -> list[int]:
+    """Some of the rows from both ends, so that wrong and right cases are among them."""
+    ends = [row for pair in zip(rows, reversed(rows), strict=True) for row in pair]
+    return list(dict.fromkeys(ends))[:count]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections import Counter
 from collections.abc import Mapping
@@ -15,6 +16,17 @@ from hounsfield.core.plan import Plan
 
 __all__ = ["context_of", "tables_of"]
 
+MOST_SOURCES, MOST_SHOWN = 24, 8
+MEANING = {
+    "sex": "Patient's Sex (0010,0040), or the label table's column",
+    "age band": "ten years of the Patient's Age (0010,1010), or of the label table's column",
+    "site": "Institution Name (0008,0080), or the label table's column",
+    "scanner": "Manufacturer and model (0008,0070), (0008,1090), or the label table's column",
+    "view": "View Position (0018,5101), or the label table's column",
+    "laterality": "Image Laterality (0020,0062), or the label table's column",
+    "modality": "Modality (0008,0060), or the kind of file",
+    "density": "breast density, of the label table",
+}
 PACKAGES = ("torch", "numpy", "scipy", "pydicom", "opencv-python-headless", "timm")
 
 
@@ -40,6 +52,8 @@ def tables_of(index: Index, cohort: Cohort, plan: Plan) -> dict[str, Any]:
         "classes": {name: cohort.class_counts(cases) for name, cases in parts.items()},
         "demographics": _demographics(parts),
         "refused": [list(x) for x in Counter(r.reason for r in index.refused).most_common(12)],
+        "sources": _sources(cohort),
+        "dictionary": _dictionary(cohort),
         "plan": _plan_rows(plan),
     }
 
@@ -60,13 +74,13 @@ def context_of(model: Model, cohort: Cohort, seconds: Mapping[str, float], comma
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "plan_digest": plan.digest(),
         "data_digest": model.data_digest,
+        "model_digest": _digest(model),
         "evaluated_digest": cohort.digest(),
         "seed": plan.seed,
         "device": plan.device,
         "seconds": dict(seconds),
         "command": command,
-        "calibration": f"{model.calibration.method}: temperature {model.calibration.temperature:.3f}, "
-        f"bias {model.calibration.bias:.3f}",
+        "calibration": model.calibration.text,
         "members": len(model.members),
     }
 
@@ -82,6 +96,64 @@ def _demographics(parts: Mapping[str, Any]) -> list[list[Any]]:
         for value in values:
             rows.append([column, value or "not known", {name: n[value] for name, n in counted.items()}])
     return rows
+
+
+def _sources(cohort: Cohort) -> list[dict[str, Any]]:
+    """Where the images come from: by site, modality and scanner, with the years; dates are not shown."""
+    found: dict[tuple[str, ...], list[Any]] = {}
+    for case in cohort.cases:
+        series = case.images[0]
+        key = (case.groups.get("site", ""), series.modality, case.groups.get("scanner", ""))
+        found.setdefault(key, []).append(case)
+    rows = []
+    for (site, modality, scanner), cases in sorted(found.items(), key=lambda x: -len(x[1]))[:MOST_SOURCES]:
+        years = sorted({s.study_date[:4] for c in cases for s in c.images[:1] if s.study_date[:4].isdigit()})
+        rows.append(
+            {
+                "site": site or "not recorded",
+                "modality": modality or "not recorded",
+                "scanner": scanner or "not recorded",
+                "years": f"{years[0]} to {years[-1]}" if years else "not recorded",
+                "images": len(cases),
+                "patients": len({c.patient for c in cases}) if cohort.patients_known else "not recorded",
+            }
+        )
+    return rows
+
+
+def _dictionary(cohort: Cohort) -> list[dict[str, Any]]:
+    """The label and every column that results are broken down by: what it is, its values, what is missing."""
+    encoding, cases = cohort.encoding, cohort.cases
+    target = ", ".join(encoding.target) or "class of the image's folder"
+    counts = cohort.class_counts(cases)
+    label = {
+        "column": target,
+        "meaning": f"the label: {encoding.kind}"
+        + (f", positive is {encoding.positive_name}" if encoding.kind == "binary" else ""),
+        "values": ", ".join(f"{name} {count}" for name, count in counts.items()),
+        "missing": sum(c.answer is None for c in cases),
+    }
+    rows = [label]
+    for column in sorted({g for c in cases for g in c.groups}):
+        values = Counter(c.groups.get(column, "") for c in cases)
+        missing = values.pop("", 0)
+        shown = [f"{value} {count}" for value, count in values.most_common(MOST_SHOWN)]
+        more = f", and {len(values) - MOST_SHOWN} more" if len(values) > MOST_SHOWN else ""
+        meaning = MEANING.get(column, "a column of the label table")
+        listed = ", ".join(shown) + more if values else "none"
+        rows.append({"column": column, "meaning": meaning, "values": listed, "missing": missing})
+    return rows
+
+
+def _digest(model: Model) -> str:
+    """A hash over the weights of all members; empty where a file is not there."""
+    found = hashlib.sha256()
+    try:
+        for member in model.members:
+            found.update((model.directory / member).read_bytes())
+    except OSError:
+        return ""
+    return found.hexdigest()[:16]
 
 
 def _plan_rows(plan: Plan) -> list[list[str]]:

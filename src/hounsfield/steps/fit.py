@@ -16,6 +16,7 @@ from hounsfield.core.plan import Plan
 from hounsfield.steps.compute import available_cores, pick_device
 from hounsfield.steps.group import ALONE, Group
 from hounsfield.steps.job import Job, read_job, write_job
+from hounsfield.steps.mitigation import require_possible, training_groups
 from hounsfield.steps.prepare import Prepared
 
 __all__ = ["Fitted", "Progress", "fit", "follow", "job_of", "members_beside"]
@@ -60,6 +61,11 @@ def job_of(cohort: Cohort, plan: Plan, prepared: Prepared, folder: Path, *, star
 
     cases = cohort.development
     beside = members_beside(plan)
+    groups, patients = None, None
+    if plan.mitigation.method != "none":
+        require_possible(plan, cohort.encoding)
+        groups = training_groups(cases, cohort.encoding, plan.mitigation).code
+        patients = np.unique([c.patient for c in cases], return_inverse=True)[1].astype(np.int64)
     return Job(
         folder=folder,
         plan=plan,
@@ -71,6 +77,8 @@ def job_of(cohort: Cohort, plan: Plan, prepared: Prepared, folder: Path, *, star
         threads=max(1, (plan.threads or available_cores()) // beside),
         beside=beside,
         start=start,
+        groups=groups,
+        patients=patients,
     )
 
 

@@ -13,11 +13,13 @@ from hounsfield.core.case import Case, LabelEncoding
 from hounsfield.core.cohort import DEVELOPMENT, TEST, Cohort
 from hounsfield.core.errors import BadInput, GateRefused
 from hounsfield.core.index import Index, Series
+from hounsfield.steps.dates import OWN_DATE, places_in_time
 from hounsfield.steps.encode_labels import encoding_of, known_labels, label_texts, restrict
 from hounsfield.steps.labels import LabelTable, join_labels, read_labels
 from hounsfield.steps.split import assign_folds, hold_back
+from hounsfield.steps.split_designs import folds_of_column, latest
 
-__all__ = ["Question", "gather", "resplit"]
+__all__ = ["Question", "gather", "image_groups", "resplit"]
 
 PATIENT_COLUMNS = ("patientid", "patient", "subjectid", "subject", "participantid", "mrn")
 GROUP_COLUMNS = {
@@ -29,6 +31,9 @@ GROUP_COLUMNS = {
     "laterality": ("laterality", "side", "eye"),
     "density": ("density", "breast_density"),
 }
+KNOWN_GROUPS = (*(g for g in GROUP_COLUMNS if g != "age"), "age band", "modality")
+"""Group columns that need not be asked for: a label table's by these names, or the images' own."""
+
 UNKNOWN = ("", "nan", "na", "n/a", "none", "unknown")
 
 
@@ -39,7 +44,13 @@ class Question:
     `target` names the label column (several: multi-label); `positive` sets one class against the
     rest; `classes` keeps only these; `groups` are further columns to break results down by.
     `resplit` lets Hounsfield split anew where the data brings its own split. `test_fraction` is the
-    share of patients held back where the data names no split (0: cross-validation only).
+    share of patients held back where the data names no split (0: cross-validation only; None: a fifth, and
+    none where every case is left out once by the validation's own design). `targets` is a CSV of which share
+    of patients each group should have (see read_targets): the audit holds the cohort to it.
+
+    `split_by_date` names a column of dates, or "images" for the images' own study date: the latest patients
+    are then the test part. `folds_by` is a group column whose values are the folds; `outer_folds` asks for
+    nested cross-validation.
     """
 
     labels: str = ""
@@ -51,9 +62,20 @@ class Question:
     positive: str = ""
     one_image_per_patient: bool = False
     resplit: bool = False
-    test_fraction: float = 0.2
+    test_fraction: float | None = None
     folds: int = 5
     seed: int = 0
+    targets: str = ""
+    split_by_date: str = ""
+    folds_by: str = ""
+    outer_folds: int = 0
+
+    @property
+    def held_back(self) -> float:
+        """The share of patients to be held back as a test part."""
+        if self.test_fraction is not None:
+            return self.test_fraction
+        return 0.0 if (self.folds_by or self.outer_folds) and not self.split_by_date else 0.2
 
 
 def gather(
@@ -88,6 +110,8 @@ def gather(
     texts = known_labels(texts, encoding)
     kept = [s for s in index.series if s.id in texts]
     cases = tuple(_case(s, encoding, texts[s.id], rows.get(s.id, {}), groups, column, question) for s in kept)
+    if split and question.split_by_date:
+        cases = _in_time(cases, rows, table, question.split_by_date)
     whole = Cohort(cases, encoding, {c.id: TEST for c in cases}, {}, tuple(notes))
     return _split(whole, question, ()) if split else whole
 
@@ -177,9 +201,10 @@ def _case(
     study = f"study {series.study}" if series.study else ""
     named = {name: row.get(column, "") for name, column in groups.items()}
     age = _number(named.pop("age", "")) if "age" in named else None
-    named["age band"] = _band(age if age is not None else series.age_years)
-    for name in ("sex", "site", "scanner", "view", "laterality", "modality"):
-        named[name] = named.get(name) or str(getattr(series, name))
+    known = image_groups(series)
+    if age is not None:
+        named["age band"] = _band(age)
+    named |= {name: named.get(name) or value for name, value in known.items()}
     return Case(
         id=series.id,
         patient=patient or study or f"image {series.id}",
@@ -189,6 +214,30 @@ def _case(
         patient_known=bool(patient) or question.one_image_per_patient,
         given_part=series.part,
     )
+
+
+def image_groups(series: Series) -> dict[str, str]:
+    """The groups that an image itself names, by column; "" where it does not say."""
+    names = ("sex", "site", "scanner", "view", "laterality", "modality")
+    return {"age band": _band(series.age_years), **{name: str(getattr(series, name)) for name in names}}
+
+
+def _in_time(
+    cases: tuple[Case, ...], rows: Mapping[str, Mapping[str, str]], table: LabelTable | None, by: str
+) -> tuple[Case, ...]:
+    """The cases with the place of their dates among all; the dates themselves are not kept."""
+    if by == OWN_DATE:
+        texts = {c.id: c.images[0].study_date for c in cases}
+    elif table is None:
+        raise BadInput(
+            f'--split-by-date {by} was given without --labels; give the CSV too, or "{OWN_DATE}" for the '
+            "study date of the images"
+        )
+    else:
+        column = table.column(by)
+        texts = {c.id: _known(rows.get(c.id, {}).get(column, "")) for c in cases}
+    places = places_in_time(texts)
+    return tuple(replace(c, when=places[c.id]) for c in cases)
 
 
 def _known(patient: str) -> str:
@@ -214,31 +263,44 @@ def _split(cohort: Cohort, question: Question, links: Sequence[tuple[str, str]])
     cases, encoding = cohort.cases, cohort.encoding
     given = Counter(c.given_part for c in cases)
     notes = list(cohort.notes)
-    if given.keys() - {""} and not question.resplit:
+    if given.keys() - {""} and question.split_by_date and not question.resplit:
+        raise BadInput(
+            "the data names its own split, and --split-by-date would learn from its test part; leave "
+            "--split-by-date out, or pass --resplit too"
+        )
+    if question.split_by_date:
+        held, said = latest(cases, share=question.held_back or 0.2, links=links)
+        part = {c.id: TEST if c.id in held else DEVELOPMENT for c in cases}
+        notes += said
+    elif given.keys() - {""} and not question.resplit:
         part = {c.id: TEST if c.given_part == "test" else DEVELOPMENT for c in cases}
         _require_disjoint(cases, part)
         if given["train"] and given["val"]:
             notes.append("the given train and validation parts were pooled; folds validate, by patient")
         if not given["test"]:
             notes.append("the data names its own split and no test part: evaluated by cross-validation")
-    elif question.test_fraction > 0:
+    elif question.held_back > 0:
         held = hold_back(
             cases,
             encoding,
-            share=question.test_fraction,
+            share=question.held_back,
             folds=question.folds,
             seed=question.seed,
             links=links,
         )
         part = {c.id: TEST if c.id in held else DEVELOPMENT for c in cases}
-        notes.append(f"{question.test_fraction:.0%} of the patients were held back as the test part")
+        notes.append(f"{question.held_back:.0%} of the patients were held back as the test part")
     else:
         part = {c.id: DEVELOPMENT for c in cases}
         notes.append("no test part was asked for: evaluated by cross-validation")
     development = [c for c in cases if part[c.id] == DEVELOPMENT]
     if not development:
         raise BadInput("every case stands in the given test part; expected a train part too, or --resplit")
-    fold = assign_folds(development, encoding, folds=question.folds, seed=question.seed, links=links)
+    if question.folds_by:
+        fold, said = folds_of_column(development, encoding, question.folds_by, links=links)
+        notes += said
+    else:
+        fold = assign_folds(development, encoding, folds=question.folds, seed=question.seed, links=links)
     return replace(cohort, part=part, fold=fold, notes=tuple(dict.fromkeys(notes)))
 
 

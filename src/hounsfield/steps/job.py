@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ class Job:
     `rows` (N,) are the development cases' rows in `prepared`, `answers` and `fold` theirs in the same order.
     `threads` is for each member, `beside` how many members train at once. `start` is a safetensors file of
     weights, learned without labels, from which every member starts; None leaves that to the plan.
+    `groups` and `patients` (N,) are numbers that say who belongs together, where a mitigation asks.
     """
 
     folder: Path
@@ -37,6 +39,8 @@ class Job:
     threads: int = 1
     beside: int = 1
     start: Path | None = None
+    groups: NDArray[np.int64] | None = None
+    patients: NDArray[np.int64] | None = None
 
     def member_folder(self, number: int) -> Path:
         """Where a member keeps what it learned."""
@@ -55,7 +59,10 @@ class Job:
 def write_job(job: Job) -> None:
     """Put the job into its folder so that a process of its own can read it."""
     with whole_file(job.folder / "rows.npz") as temporary, temporary.open("wb") as stream:
-        np.savez(stream, rows=job.rows, answers=job.answers, fold=job.fold)
+        who: dict[str, Any] = {}
+        if job.groups is not None and job.patients is not None:
+            who = {"groups": job.groups, "patients": job.patients}
+        np.savez(stream, rows=job.rows, answers=job.answers, fold=job.fold, **who)
     facts = {
         "plan": job.plan.model_dump(mode="json"),
         "encoding": [job.encoding.kind, job.encoding.classes, job.encoding.target],
@@ -70,9 +77,11 @@ def read_job(folder: Path) -> Job:
     """The job that `write_job` wrote. Raises HounsfieldError where its files are not (or no longer) there."""
     try:
         facts = json.loads((folder / "job.json").read_text())
-        prepared = Prepared.open(folder.parent / "cache")
+        home = next((p for p in folder.parents if (p / "cache").is_dir()), folder.parent)
+        prepared = Prepared.open(home / "cache")
         with np.load(folder / "rows.npz", allow_pickle=False) as z:
             rows, answers, fold = z["rows"], z["answers"], z["fold"]
+            groups, patients = (z[k] if k in z.files else None for k in ("groups", "patients"))
     except OSError as error:
         raise HounsfieldError(
             "the run's work folder cannot be read from here; expected every process on a file system "
@@ -85,5 +94,6 @@ def read_job(folder: Path) -> Job:
     plan = Plan.checked(facts["plan"])
     start = folder / facts["start"] if facts["start"] else None
     return Job(
-        folder, plan, encoding, prepared, rows, answers, fold, facts["threads"], facts["beside"], start
-    )
+        folder, plan, encoding, prepared, rows, answers, fold, facts["threads"], facts["beside"], start,
+        groups, patients,
+    )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hounsfield.networks import build
@@ -18,6 +19,7 @@ from hounsfield.networks.freeze import set_trainable
 from hounsfield.networks.stages import Prefix, frozen_prefix
 from hounsfield.networks.synced import synced
 from hounsfield.networks.weights import load_weights
+from hounsfield.steps.balance import Balance
 from hounsfield.steps.batches import Piece
 from hounsfield.steps.compute import mixed_precision
 from hounsfield.steps.group import ALONE, Group
@@ -68,6 +70,9 @@ class Learner:
         self.prefix: Prefix | None = None
         self._judged_rest: nn.Module | None = None
         self.mixed = mixed_precision(job.plan, device)
+        self.balance: Balance | None = None
+        self.terms: Loss | None = None
+        self._losses: list[tuple[Tensor, NDArray[np.int64]]] = []
 
     def judged(self) -> Classifier:
         """The network that is validated and kept: the averaged one where there is one."""
@@ -99,6 +104,7 @@ class Learner:
         set_rate(self.optimiser, rate)
         self.optimiser.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
+        self._losses.clear()
         for n, piece in enumerate(pieces):
             last = n == count - 1
             with nullcontext() if last else self.group.unsynchronised(self.forward):
@@ -112,6 +118,8 @@ class Learner:
             if not bool(torch.isfinite(norm)):
                 return math.nan
         self.optimiser.step()
+        if self.balance is not None and self.balance.moves:
+            self._follow(self.balance)
         if self.averaged is not None:
             decay = min(self.plan.fit.weight_average, (1 + number) / (10 + number))
             _average(self.averaged, self.network, decay)
@@ -124,9 +132,25 @@ class Learner:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             logits = self.forward(piece.images)
         share = (piece.stop - piece.start) / piece.total
-        loss = self.loss(logits, piece.wanted) * share
+        if piece.weights is None or self.terms is None:
+            loss = self.loss(logits, piece.wanted) * share
+        else:
+            terms = self.terms(logits, piece.wanted)
+            loss = (terms * piece.weights).mean() * share
+            if piece.who is not None:
+                self._losses.append((terms.detach(), piece.who))
         (loss * self.group.world).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
+
+    def _follow(self, balance: Balance) -> None:
+        """Tell the balance what the cells of the whole batch lost, over all processes."""
+        cells = len(balance.count)
+        table = np.zeros((2, cells))
+        for terms, who in self._losses:
+            table[0] += balance.sums(terms, who)
+            table[1] += np.bincount(balance.cell[who], minlength=cells)
+        losses, seen = self.group.sum(table)
+        balance.follow(losses, seen)
 
     def features(self, images: Tensor) -> Tensor:
         """What the frozen first part makes of images."""
@@ -151,6 +175,8 @@ class Learner:
         found = {f"network|{k}": v for k, v in self.network.state_dict().items()}
         if self.averaged is not None:
             found |= {f"averaged|{k}": v for k, v in self.averaged.state_dict().items()}
+        if self.balance is not None:
+            found["balance|q"] = self.balance.q
         for number, state in self.optimiser.state_dict()["state"].items():
             found |= {f"optimiser|{number}|{k}": v for k, v in state.items() if isinstance(v, Tensor)}
         return found

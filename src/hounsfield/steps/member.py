@@ -24,6 +24,7 @@ from hounsfield.core.errors import HounsfieldError
 from hounsfield.io.files import whole_file, write_text
 from hounsfield.metrics.discrimination import area
 from hounsfield.networks.weights import save_weights
+from hounsfield.steps.balance import Balance, balance_of
 from hounsfield.steps.batches import Batches, Epoch
 from hounsfield.steps.checkpoint import read_checkpoint, write_checkpoint
 from hounsfield.steps.compute import computing, pick_device, short_of_memory
@@ -36,7 +37,7 @@ from hounsfield.steps.pieces import halved, pieces_of
 from hounsfield.steps.schedule import rate_at
 from hounsfield.steps.stop import Stop, listening
 from hounsfield.steps.validate import stressed_logits, validation_logits
-from hounsfield.tasks.classification import loss_of, targets_of
+from hounsfield.tasks.classification import loss_of, targets_of, terms_of
 
 __all__ = ["train_member"]
 
@@ -75,6 +76,11 @@ class _Training:
         device = pick_device(job.plan.device)
         self.batches = Batches(job, number, self.targets, device, threads=job.threads)
         self.learner = Learner(job, number, self.loss, device, group)
+        self.balance = self.batches.balance = self.learner.balance = balance_of(job, number)
+        if self.balance is not None:  # group-DRO has weights of its own, in place of the classes'
+            weighed = job.plan.fit.class_weights and not self.balance.moves
+            fit = job.plan.fit.model_copy(update={"class_weights": weighed})
+            self.learner.terms = terms_of(fit, job.encoding, self.targets[self.training])
         self.guard = Guard()
         self.history: list[dict[str, Any]] = []
         self.events: list[str] = []
@@ -177,9 +183,11 @@ class _Training:
             "learning_rate": rate,
             "seconds": round(seconds + time.perf_counter() - began, 3),
         }
+        if self.balance is not None:
+            epoch["val_group_loss"] = self._balanced_loss(self.balance, logits)
         if self.events:
             epoch["events"], self.events = self.events, []
-        if val_loss < min((h["val_loss"] for h in self.history), default=np.inf):
+        if epoch[self._judge] < min((h[self._judge] for h in self.history), default=np.inf):
             self.best = {k: v.detach().clone() for k, v in self.learner.judged().state_dict().items()}
         self.history.append(epoch)
         self.report({"member": self.number, "of": self.plan.fit.epochs, **epoch})
@@ -187,6 +195,19 @@ class _Training:
     def _loss_on(self, logits: NDArray[np.float32]) -> float:
         with torch.no_grad():
             return float(self.loss(torch.from_numpy(logits), torch.from_numpy(self.targets[self.validation])))
+
+    @property
+    def _judge(self) -> str:
+        """By which loss the best epoch is known: with a mitigation, by that which it lowers."""
+        return "val_loss" if self.balance is None else "val_group_loss"
+
+    def _balanced_loss(self, balance: Balance, logits: NDArray[np.float32]) -> float:
+        if self.learner.terms is None:
+            raise RuntimeError("a balance without the losses of its rows")
+        with torch.no_grad():
+            wanted = torch.from_numpy(self.targets[self.validation])
+            terms = self.learner.terms(torch.from_numpy(logits), wanted)
+        return balance.judged(terms.double().numpy(), self.validation)
 
     def _discrimination(self, logits: NDArray[np.float32]) -> float | None:
         """Mean one-against-rest AUROC on the validation fold, None where a class is absent."""
@@ -196,7 +217,7 @@ class _Training:
         return float(np.mean(known)) if known else None
 
     def _out_of_patience(self) -> bool:
-        patience, losses = self.plan.fit.patience, [h["val_loss"] for h in self.history]
+        patience, losses = self.plan.fit.patience, [h[self._judge] for h in self.history]
         return patience > 0 and bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= patience
 
     def _happened(self, said: str) -> None:
@@ -232,6 +253,8 @@ class _Training:
                 parts["averaged"] = self.learner.averaged.state_dict()
             if self.best is not None:
                 parts["best"] = self.best
+            if self.balance is not None:
+                parts["balance"] = {"q": self.balance.q}
             facts = {
                 "history": self.history,
                 "place": [place.epoch, place.step, place.total, place.seen],
@@ -251,6 +274,8 @@ class _Training:
         if self.learner.averaged is not None:
             self.learner.averaged.load_state_dict(parts["averaged"])
         self.best = parts.get("best")
+        if self.balance is not None:
+            self.balance.q.copy_(parts["balance"]["q"])
         self.history, self.events = list(facts["history"]), list(facts["events"])
         self.guard.resume(facts["guard"])
         return Place(*facts["place"])

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hounsfield.core.cohort import Cohort
+from hounsfield.core.errors import BadInput
 from hounsfield.core.evidence import Finding
 from hounsfield.steps.duplicates import Fingerprints, duplicate_pairs
 from hounsfield.steps.run_folder import RunFolder
@@ -27,10 +28,14 @@ def only_test(cohort: Cohort) -> Cohort:
 def overlap_with_training(run: Path, cohort: Cohort, marks: Fingerprints) -> Finding:
     """Whether patients or pictures of the run's development part stand in this set; `marks` are the set's."""
     beside = run.name == "model" and (run.parent / "private").is_dir()
-    kept = RunFolder(run.parent if beside else run).kept_marks()
     n = len(cohort.cases)
+    untested = "overlap with the training data could not be tested"
+    try:
+        kept = RunFolder(run.parent if beside else run).kept_marks()
+    except BadInput as error:
+        return Finding("overlap_with_training", n=n, level="warning", note=f"{untested}: {error}")
     if kept is None:
-        note = "the run's private folder is not there: overlap with the training data could not be tested"
+        note = f"the run's private folder is not there: {untested}"
         return Finding("overlap_with_training", n=n, level="warning", note=note)
     learned, patients = kept
     pairs = duplicate_pairs(marks, learned)

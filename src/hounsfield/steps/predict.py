@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +18,11 @@ from hounsfield.core.predictions import Predictions
 from hounsfield.io.model_store import form_content
 from hounsfield.steps.compute import available_cores, computing, pick_device
 from hounsfield.steps.engine import Engine, OnnxEngine, TorchEngine, logits_of
+from hounsfield.steps.group_thresholds import called_at
 from hounsfield.steps.prepare import Prepared
-from hounsfield.tasks.classification import answers_of, probabilities
+from hounsfield.steps.refer import UNLIKE, referrals_of, set_in_words
+from hounsfield.steps.typical import how_typical
+from hounsfield.tasks.classification import answers_of, predicted_classes, probabilities
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,7 +40,7 @@ def predict(
     kind: str = "test",
     progress: Callable[[int, int], None] | None = None,
 ) -> Predictions:
-    """Probabilities of each case: the mean over members of the calibrated probability.
+    """Probabilities of each case, the mean over members of the calibrated probability, and its referral.
 
     On a CPU each member is scored by ONNX Runtime, where its ONNX file is there and of these weights, and
     torch is then not imported.
@@ -48,7 +52,14 @@ def predict(
         total += probabilities(logits.astype(np.float64), model.encoding, model.calibration)
         if progress:
             progress(number, len(model.members))
-    return table_of(model, cases, total / len(model.members), kind=kind)
+    scores = total / len(model.members)
+    found = table_of(model, cases, scores, kind=kind)
+    called = called_at(found, model.operating_point)
+    if model.referral is None:
+        return found
+    typicality, unlike = how_typical(model, prepared, cases)
+    told = referrals_of(model, scores, called, typicality=typicality, unlike=unlike)
+    return replace(found, referrals=told)
 
 
 def engines_of(model: Model) -> Iterator[Engine]:
@@ -117,15 +128,16 @@ def write_predictions(
     thresholds: Sequence[float],
     called: NDArray[np.int64] | None = None,
 ) -> None:
-    """A CSV, a row a case: id, patient number (no identity), scores, called class, answer, groups.
+    """A CSV, a row a case: id, patient number (no identity), scores, called class, answer, referral, groups.
 
-    `called` replaces what the thresholds call: in cross-validation each fold has a threshold of its own.
+    Columns of the referral are there where the model could tell: "refer" (yes or no), "reasons", "possible
+    classes" (the conformal set) and "typicality" (the share of development patients whose images are at least
+    as odd). `called` replaces what the thresholds call: in cross-validation each fold has its own.
     """
     import csv
     import io
 
     from hounsfield.io.files import write_text
-    from hounsfield.tasks.classification import predicted_classes
 
     encoding = predictions.encoding
     number = {p: f"patient {k:04d}" for k, p in enumerate(dict.fromkeys(predictions.patients), 1)}
@@ -134,8 +146,9 @@ def write_predictions(
         called = predicted_classes(predictions.scores, encoding, thresholds)
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
+    heads = _REFERRAL if predictions.referrals else ()
     writer.writerow(
-        ["case", "patient", *(f"score {n}" for n in names), "called", "answer", *predictions.groups]
+        ["case", "patient", *(f"score {n}" for n in names), "called", "answer", *heads, *predictions.groups]
     )
     for row, case_id in enumerate(predictions.ids):
         answer = "" if predictions.answers is None else _named(predictions.answers[row], encoding.classes)
@@ -146,10 +159,29 @@ def write_predictions(
                 *(f"{s:.6f}" for s in predictions.scores[row]),
                 _named(called[row], encoding.classes),
                 answer,
+                *_referral_cells(predictions, row),
                 *(values[row] for values in predictions.groups.values()),
             ]
         )
     write_text(path, stream.getvalue())
+
+
+_REFERRAL = ("refer", "reasons", "possible classes", "typicality")
+
+
+def _referral_cells(predictions: Predictions, row: int) -> list[str]:
+    told = predictions.referrals
+    if told is None:
+        return []
+    unlike = told.unlike[row]
+    why = [f"{r} ({unlike})" if r == UNLIKE and unlike else r for r in told.reasons[row]]
+    p = told.typicality[row]
+    return [
+        "yes" if why else "no",
+        "; ".join(why),
+        set_in_words(told.sets[row], predictions.encoding),
+        f"{p:.4f}" if np.isfinite(p) else "",
+    ]
 
 
 def _named(value: NDArray[np.int64] | np.int64, classes: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hounsfield.core.model import Model
+from hounsfield.core.model import Calibration, Model
 from hounsfield.core.plan import Input
 from hounsfield.steps.decode import LARGEST_SIDE
 
@@ -53,6 +53,7 @@ def recipe_of(model: Model) -> dict[str, Any]:
             "chosen_on": model.operating_point.chosen_on,
             "n": model.operating_point.n,
             "how": _decision(encoding.kind),
+            **_by_group(model),
         },
         "files": [
             {"file": f.file, "sha256": f.digest, "precision": _PRECISION[f.kind], "tested": f.note}
@@ -64,13 +65,24 @@ def recipe_of(model: Model) -> dict[str, Any]:
     }
 
 
+def _by_group(model: Model) -> dict[str, Any]:
+    """The thresholds of groups, where people consented to them."""
+    point = model.operating_point
+    if not point.groups:
+        return {}
+    return {
+        "by": list(point.by),
+        "groups": {g.group: list(g.values) for g in point.groups},
+        "consent": model.plan.mitigation.consent,
+        "where_the_group_is_not_known": "the common thresholds hold",
+    }
+
+
 _PRECISION = {"onnx": "32-bit floating point", "int8": "8-bit integers"}
 
 
 def _output(model: Model) -> dict[str, Any]:
-    calibration, validation = model.calibration, model.plan.validation
-    scaled = "logit / temperature + bias"
-    several = model.encoding.kind == "multiclass"
+    validation = model.plan.validation
     views: dict[str, Any] = {"how": validation.test_time}
     if validation.test_time == "flip":
         views["does"] = (
@@ -89,10 +101,29 @@ def _output(model: Model) -> dict[str, Any]:
         views["does"] = "the logits of the image as it is"
     return {
         "views": views,
+        **_probability(model.calibration, several=model.encoding.kind == "multiclass"),
+        "members": f"the mean of the probabilities of {len(model.members)} member(s), each a file",
+    }
+
+
+def _probability(calibration: Calibration, *, several: bool) -> dict[str, Any]:
+    """How logits become probabilities, with its numbers."""
+    if calibration.outputs:
+        return {"by_output": [_probability(own, several=False) for own in calibration.outputs]}
+    if calibration.curves:
+        odds = "logit of the class - log(sum of exp(logits of the others))" if several else "logit"
+        total = ", divided by the sum over the classes" if several else ""
+        return {
+            "curves": [{"log_odds": list(x), "probability": list(y)} for x, y in calibration.curves],
+            "probability": f"the output's curve at {odds}: linear between its points, level beyond{total}",
+        }
+    scaled = "logit / temperature + bias" + (" + shift of the class" if calibration.shifts else "")
+    shifts = {"shifts": list(calibration.shifts)} if calibration.shifts else {}
+    return {
         "temperature": calibration.temperature,
         "bias": calibration.bias,
+        **shifts,
         "probability": f"softmax({scaled})" if several else f"1 / (1 + exp(-({scaled})))",
-        "members": f"the mean of the probabilities of {len(model.members)} member(s), each a file",
     }
 
 

@@ -36,7 +36,13 @@ MARKER = ".hounsfield-run"
 """An empty file that says a folder is ours; it is locked while a process works there."""
 
 RESULTS = {"answers.yaml", "evidence.json", "evidence.sig", "predictions.csv", "report.html"}
-LEARNED = ("found by search", "learned from", "images without labels were given")
+LEARNED = (
+    "found by search",
+    "learned from",
+    "images without labels were given",
+    "a fold for each value",
+    "a member for each value",
+)
 """How the reason of a value begins that the run itself has found."""
 
 OWN_FOLDERS = ("cache", "work", "private", "model")
@@ -229,7 +235,7 @@ class RunFolder:
         with table.open(newline="") as stream:
             rows = [row for row in csv.DictReader(stream) if row["part"] == DEVELOPMENT]
         patients = {row["patient"] for row in rows if row["patient"] != f"image {row['case']}"}
-        return _chosen(Fingerprints.load(path), {row["case"] for row in rows}), patients
+        return Fingerprints.load(path).chosen({row["case"] for row in rows}), patients
 
     def drop_cache(self) -> None:
         """Remove pixels and checkpoints of a finished run."""
@@ -270,12 +276,6 @@ def _learned(plan: Plan) -> dict[str, Any]:
     raw = plan.model_dump(mode="json")
     keys = [k for k, why in plan.reasons.items() if why.startswith(LEARNED)]
     return {key: raw[key.partition(".")[0]][key.partition(".")[2]] for key in keys}
-
-
-def _chosen(marks: Fingerprints, ids: set[str]) -> Fingerprints:
-    rows = [row for row, key in enumerate(marks.ids) if key in ids]
-    names, digests = (tuple(column[row] for row in rows) for column in (marks.ids, marks.digests))
-    return Fingerprints(names, digests, marks.coarse[rows], marks.fine[rows])
 
 
 def _lock(descriptor: int) -> bool:

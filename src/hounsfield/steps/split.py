@@ -11,7 +11,15 @@ from hounsfield.core.case import Case, LabelEncoding
 from hounsfield.core.errors import BadInput
 from hounsfield.core.redact import listed, looks_like_ids
 
-__all__ = ["assign_folds", "fill_gaps", "hold_back", "linked_units", "require_enough", "stratified_bins"]
+__all__ = [
+    "assign_folds",
+    "class_counts",
+    "fill_gaps",
+    "hold_back",
+    "linked_units",
+    "require_enough",
+    "stratified_bins",
+]
 
 MOST_MOVES = 2_000
 

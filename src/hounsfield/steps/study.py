@@ -18,10 +18,16 @@ from hounsfield.core.predictions import Predictions
 from hounsfield.core.progress import Progress
 from hounsfield.io.pixel_store import PixelStore
 from hounsfield.steps.duplicates import Fingerprints, Pair
-from hounsfield.steps.gather import Question
+from hounsfield.steps.gather import KNOWN_GROUPS, Question
 from hounsfield.steps.intervene import Intervention
 
 __all__ = ["Clock", "Looked", "Run", "Study"]
+
+_DECIDING = (
+    "validation", "validation.folds", "validation.folds_by", "validation.outer_folds", "mitigation",
+    "mitigation.by", "seed",
+)  # fmt: skip
+"""Keys of a plan that say how the cases are split and along which columns."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,7 @@ class Study:
     """One job: where the images are, what is asked, where the results go, and how.
 
     `unlabelled` is a source of images to pretrain on; `search_minutes` the time to look for a better plan.
+    `before` is the folder of a run on the same cases, which the report sets beside this one.
     """
 
     source: str
@@ -46,17 +53,28 @@ class Study:
     unlabelled: str = ""
     search_minutes: float = 0.0
     command: str = ""
+    before: str = ""
 
     @property
     def asked(self) -> Question:
-        """The question, with the folds and the seed of the plan and its changes.
+        """The question, with the folds, the seed and the group columns of the plan and its changes.
 
         So a plan.json splits again as it did in its run, unless the question names a seed of its own.
         """
-        deciding = {k: v for k, v in self.changes.items() if k in ("validation.folds", "seed")}
+        deciding = {k: v for k, v in self.changes.items() if k in _DECIDING}
         plan = (self.plan or Plan()).changed(deciding)
         seed = plan.seed if "seed" in deciding else self.question.seed or plan.seed
-        return replace(self.question, folds=plan.validation.folds, seed=seed)
+        rule, asked = plan.validation, self.question
+        named = (*plan.mitigation.columns, *([rule.folds_by] if rule.folds_by else []))
+        further = tuple(c for c in dict.fromkeys(named) if c not in (*asked.groups, *KNOWN_GROUPS))
+        return replace(
+            asked,
+            folds=rule.folds,
+            seed=seed,
+            groups=(*asked.groups, *further),
+            folds_by=rule.folds_by,
+            outer_folds=rule.outer_folds,
+        )
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from hounsfield.core.case import Case, LabelEncoding
 from hounsfield.core.errors import BadInput
 from hounsfield.core.model import Calibration
 from hounsfield.core.plan import Fit
-from hounsfield.tasks.losses import exclusive_loss, independent_loss, ordinal_loss
+from hounsfield.tasks.losses import exclusive_loss, independent_terms, ordinal_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["answers_of", "loss_of", "predicted_classes", "probabilities", "targets_of"]
+__all__ = ["answers_of", "loss_of", "predicted_classes", "probabilities", "targets_of", "terms_of"]
 
 
 def answers_of(cases: Sequence[Case], encoding: LabelEncoding) -> NDArray[np.int64]:
@@ -57,12 +57,31 @@ def loss_of(
     """
     import torch
 
-    row_loss = (_exclusive if encoding.kind == "multiclass" else _independent)(plan, encoding, targets)
+    multiclass = encoding.kind == "multiclass"
+    rows = (_exclusive if multiclass else _independent)(plan, encoding, targets)
 
     def loss(logits: Tensor, wanted: Tensor) -> Tensor:
-        return torch.mean(row_loss(logits, wanted))
+        found = rows(logits, wanted)
+        return torch.mean(found if multiclass else found.mean(1))
 
     return loss
+
+
+def terms_of(
+    plan: Fit, encoding: LabelEncoding, targets: NDArray[np.float32]
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """`loss_of` before its means: (N, outputs), and of exclusive classes (N, 1), so that rows can be weighed.
+
+    >>> import torch
+    >>> fit, targets = Fit(class_weights=False), np.eye(3, dtype=np.float32)
+    >>> terms = terms_of(fit, LabelEncoding("multiclass", ("a", "b", "c")), targets)
+    >>> terms(torch.zeros(1, 3), torch.eye(3)[:1])
+    tensor([[1.0986]])
+    """
+    if encoding.kind != "multiclass":
+        return _independent(plan, encoding, targets)
+    rows = _exclusive(plan, encoding, targets)
+    return lambda logits, wanted: rows(logits, wanted)[:, None]
 
 
 def _exclusive(
@@ -99,7 +118,7 @@ def _independent(
     weights = _inverse(both) if plan.class_weights else np.ones_like(both)
     positive, negative = torch.tensor(weights, dtype=torch.float32).T
     gamma = plan.focal_gamma if plan.loss == "focal" else 0.0
-    return independent_loss(positive, negative, smooth=plan.label_smoothing, gamma=gamma)
+    return independent_terms(positive, negative, smooth=plan.label_smoothing, gamma=gamma)
 
 
 def _inverse(share: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
@@ -120,8 +139,26 @@ def probabilities(
     >>> probabilities(np.array([[0.0]]), encoding, Calibration()).tolist()
     [[0.5]]
     """
-    scaled = np.asarray(logits, np.float64) / calibration.temperature + calibration.bias
-    if encoding.kind == "multiclass":
+    values = np.asarray(logits, np.float64)
+    if calibration.outputs:
+        columns = [_calibrated(values[..., c, None], own) for c, own in enumerate(calibration.outputs)]
+        return np.concatenate(columns, -1)
+    return _calibrated(values, calibration, exclusive=encoding.kind == "multiclass")
+
+
+def _calibrated(
+    logits: NDArray[np.float64], calibration: Calibration, *, exclusive: bool = False
+) -> NDArray[np.float64]:
+    """Probabilities of outputs that stand alone, or of `exclusive` classes that sum to 1."""
+    if calibration.curves:
+        from hounsfield.metrics.recalibrators import Recalibration
+
+        table = logits.reshape(-1, logits.shape[-1])
+        return Recalibration("isotonic", curves=calibration.curves).apply(table).reshape(logits.shape)
+    scaled = logits / calibration.temperature + calibration.bias
+    if calibration.shifts:
+        scaled = scaled + np.asarray(calibration.shifts)
+    if exclusive:
         scaled = scaled - scaled.max(-1, keepdims=True)
         out = np.exp(scaled)
         return np.asarray(out / out.sum(-1, keepdims=True), np.float64)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["exclusive_loss", "independent_loss", "ordinal_loss"]
+__all__ = ["exclusive_loss", "independent_loss", "independent_terms", "ordinal_loss"]
 
 
 def exclusive_loss(weights: Tensor, *, smooth: float, gamma: float) -> Callable[[Tensor, Tensor], Tensor]:
@@ -50,6 +50,20 @@ def independent_loss(
     >>> loss(torch.zeros(1, 1), torch.ones(1, 1))
     tensor([0.1733])
     """
+    terms = independent_terms(positive, negative, smooth=smooth, gamma=gamma)
+    return lambda logits, wanted: terms(logits, wanted).mean(1)
+
+
+def independent_terms(
+    positive: Tensor, negative: Tensor, *, smooth: float, gamma: float
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """`independent_loss` before its mean: a number for each row and output.
+
+    >>> import torch
+    >>> terms = independent_terms(torch.ones(2), torch.ones(2), smooth=0.0, gamma=0.0)
+    >>> terms(torch.zeros(1, 2), torch.ones(1, 2))
+    tensor([[0.6931, 0.6931]])
+    """
     from torch.nn import functional
 
     def rows(logits: Tensor, wanted: Tensor) -> Tensor:
@@ -57,11 +71,10 @@ def independent_loss(
         weight = wanted * positive.to(logits.device) + (1 - wanted) * negative.to(logits.device)
         soft = wanted * (1 - smooth) + smooth / 2
         if gamma == 0:
-            terms = functional.binary_cross_entropy_with_logits(logits, soft, weight=weight, reduction="none")
-            return terms.mean(1)
+            return functional.binary_cross_entropy_with_logits(logits, soft, weight=weight, reduction="none")
         log_yes, log_no = functional.logsigmoid(logits), functional.logsigmoid(-logits)
         yes, no = log_yes * (gamma * log_no).exp(), log_no * (gamma * log_yes).exp()
-        return -(weight * (soft * yes + (1 - soft) * no)).mean(1)
+        return -(weight * (soft * yes + (1 - soft) * no))
 
     return rows
 

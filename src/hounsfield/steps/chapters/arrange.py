@@ -46,10 +46,10 @@ PLACES = {
         "curves.calibration", "curves.calibration_band", "curves.net_benefit", "curves.predictive_values",
         "tables.operating_point", "tables.operating_points", "tables.predictive_values",
     ),
-    "uncertainty": ("curves.risk_coverage", "tables.coverage"),
+    "uncertainty": ("curves.risk_coverage", "tables.coverage", "tables.referral_reasons"),
     "subgroups": (
         "tables.subgroup_tests", "tables.subgroup_differences", "tables.per_site", "tables.mitigation",
-        "tables.diagnosis_gaps",
+        "tables.diagnosis_gaps", "tables.site_thresholds", "tables.subgroup_metrics",
     ),
     "robustness": ("curves.robustness", "tables.robustness"),
     "failures": ("tables.worst", "tables.worst_slices", "tables.failures"),

@@ -14,6 +14,9 @@ Row = dict[str, Any]
 CORE = ("sex", "gender", "age", "age band", "site", "hospital", "scanner", "all")
 """Columns that are always shown; others are folded where nothing in them stands out."""
 
+FOLDED = ("subgroup_metrics",)
+"""Tables for looking something up."""
+
 CLEAR = 0.05
 """Below this a p value, corrected for all comparisons, is marked."""
 
@@ -70,9 +73,14 @@ def sites(content: Row) -> Row | None:
 
 def other_tables(content: Row) -> list[Row]:
     """Tables of the chapter that no column claims."""
-    named = (("mitigation", "Before and after mitigation"), ("diagnosis_gaps", "Under- and over-diagnosis"))
-    found = [(title, records(content["tables"].get(key))) for key, title in named]
-    return [{"title": title, "table": table} for title, table in found if table]
+    named = (
+        ("mitigation", "Before and after mitigation"),
+        ("diagnosis_gaps", "Under- and over-diagnosis"),
+        ("site_thresholds", "Thresholds site by site"),
+        ("subgroup_metrics", "Every metric by group"),
+    )
+    found = [(key, title, records(content["tables"].get(key))) for key, title in named]
+    return [{"title": title, "table": table, "folded": key in FOLDED} for key, title, table in found if table]
 
 
 def _everyone(content: Row, finding: Row) -> Row | None:
