@@ -12,10 +12,16 @@ import pytest
 
 from hounsfield.core.case import Case, Label, LabelEncoding
 from hounsfield.core.cohort import TEST, Cohort
-from hounsfield.core.errors import BadInput
+from hounsfield.core.errors import BadInput, GateRefused
 from hounsfield.core.predictions import Predictions
 from hounsfield.metrics.paired import auroc_difference, rate_difference
-from hounsfield.steps.compare import before_and_after, compare, require_same_cases, write_comparison
+from hounsfield.steps.compare import (
+    before_and_after,
+    compare,
+    refuse_worse,
+    require_same_cases,
+    write_comparison,
+)
 from hounsfield.steps.kept_predictions import kept_predictions
 from hounsfield.steps.predict import write_predictions
 from hounsfield.tasks.classification import predicted_classes
@@ -96,6 +102,20 @@ def test_p_values_are_corrected_over_the_whole_table(tmp_path: Path) -> None:
     least = min(told, key=lambda r: r["p"])
     assert np.isclose(least["p_adjusted"], min(1, len(told) * least["p"]))
     assert all(r["p_adjusted"] >= r["p"] for r in told)
+
+
+def test_a_changed_model_passes_the_gate_only_where_it_is_shown_to_be_no_worse(tmp_path: Path) -> None:
+    good, poor = _predictions(1, skill=1.5), _predictions(2, skill=0.5)
+    a, b = _run(tmp_path / "a", good), _run(tmp_path / "b", poor)
+    refuse_worse(compare(a, b), 0.02)
+    with pytest.raises(GateRefused, match="is not shown to be worse by less than"):
+        refuse_worse(compare(b, a), 0.02)
+    same = compare(a, a)
+    with pytest.raises(GateRefused, match="95 % CI"):  # 60 patients do not show it for so small a margin
+        refuse_worse(same, 0.0001)
+    ended = hu("compare", b, a, "--not-worse", "0.02")
+    assert ended.code == 4 and "keep the earlier" in ended.err
+    assert hu("compare", a, b, "--not-worse", "0.02").code == 0
 
 
 def test_a_run_beside_itself_differs_in_nothing(tmp_path: Path) -> None:

@@ -19,12 +19,18 @@ __all__ = ["compare"]
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("before", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for comparison.json.")
+@click.option(
+    "--not-worse",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="MARGIN",
+    help="Exit code 4 unless AUROC, sensitivity and specificity are shown to be worse by less than this.",
+)
 @as_json_option
-def compare(run: Path, before: Path, out: Path | None, as_json: bool) -> None:
+def compare(run: Path, before: Path, out: Path | None, not_worse: float | None, as_json: bool) -> None:
     """Set RUN beside BEFORE, an earlier run or evaluation on the same cases: paired differences with
     intervals, of everyone and of every group, p values corrected together (Holm)."""
     from hounsfield.steps.compare import compare as compared
-    from hounsfield.steps.compare import write_comparison
+    from hounsfield.steps.compare import refuse_worse, write_comparison
 
     found = compared(run, before)
     path = write_comparison(found, out) if out else None
@@ -38,10 +44,12 @@ def compare(run: Path, before: Path, out: Path | None, as_json: bool) -> None:
                 "comparison": str(path) if path else "",
             }
         )
-        return
-    _say(found)
-    if path:
-        click.echo(f"\ncomparison: {path}")
+    else:
+        _say(found)
+        if path:
+            click.echo(f"\ncomparison: {path}")
+    if not_worse is not None:
+        refuse_worse(found, not_worse)
 
 
 def _say(found: Comparison) -> None:

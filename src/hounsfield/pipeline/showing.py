@@ -117,7 +117,7 @@ def evidence_of(
 ) -> Evidence:
     """All that the predictions show, by chapter; the test images are changed and scored again for it."""
     from hounsfield.steps.evaluate import Setting, evaluate
-    from hounsfield.steps.facts import context_of, tables_of
+    from hounsfield.steps.facts import context_of, gates_of, tables_of
     from hounsfield.steps.failures import image_looks
     from hounsfield.steps.identity import identity_finding
     from hounsfield.steps.referral_evidence import referral_findings
@@ -146,6 +146,8 @@ def evidence_of(
             seed=model.plan.seed,
         )
         evidence = evaluate(predictions, model.operating_point, setting, called=called)
+        gates = gates_of(evidence.audit, evidence.metrics)
+        evidence = replace(evidence, tables={**evidence.tables, "gates": gates})
         headline = {f.name: f for f in evidence.metrics if not f.label}
         said += [f"{name} {headline[name].text}" for name in ("auroc", "accuracy") if name in headline]
         said += [f.note for f in evidence.subgroups if f.level != "info"]

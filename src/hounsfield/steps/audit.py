@@ -7,6 +7,7 @@ Each check is a file in `audits`; here they are run in order, corrected for thei
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from hounsfield.steps.duplicates import Fingerprints, Pair
 
 __all__ = ["association", "audit", "link_pairs", "refuse_leakage", "worst_first"]
 
+MARKS = ("border_label_association", "letters_label_association", "margin_label_association")
+"""Findings that something beside the anatomy tells the classes."""
 SEVERITY = {"stop": 0, "warning": 1, "info": 2}
 
 
@@ -43,7 +46,23 @@ def audit(
     """
     measures = None if store is None else measured(cohort.cases, store)
     material = Material(cohort, tuple(pairs), marks, measures, targets)
-    return settled([claim for name in CHECKS for claim in CHECKS[name](material)])
+    return _weighed(settled([claim for name in CHECKS for claim in CHECKS[name](material)]))
+
+
+def _weighed(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Where something beside the anatomy tells the classes, a label that the image contradicts may be right:
+    the quick model looks at the mark too. Then it is no warning, and says so.
+    """
+    marks = [f.name for f in findings if f.level != "info" and f.name in MARKS]
+    if not marks:
+        return tuple(findings)
+    told = marks[0].replace("_", " ")
+    doubt = (
+        f"; but see {told}: the mark may be what contradicts these labels, so deal with it and audit again"
+    )
+    return tuple(
+        replace(f, level="info", note=f.note + doubt) if f.name == "label_errors" else f for f in findings
+    )
 
 
 def worst_first(findings: Sequence[Finding]) -> list[Finding]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hounsfield.core.case import LabelEncoding
 from hounsfield.core.cohort import Cohort
-from hounsfield.core.errors import BadInput
+from hounsfield.core.errors import BadInput, GateRefused
 from hounsfield.core.predictions import Predictions
 from hounsfield.io.files import require_writable_folder, write_text
 from hounsfield.metrics.discrimination import area
@@ -25,10 +25,19 @@ from hounsfield.metrics.heterogeneity import holm
 from hounsfield.metrics.paired import PairedDifference, auroc_difference, loss_difference, rate_difference
 from hounsfield.steps.kept_predictions import DECIMALS, Kept, kept_predictions
 
-__all__ = ["Comparison", "before_and_after", "compare", "require_same_cases", "write_comparison"]
+__all__ = [
+    "Comparison",
+    "before_and_after",
+    "compare",
+    "refuse_worse",
+    "require_same_cases",
+    "write_comparison",
+]
 
 MOST_VALUES = 12
 FILE = "comparison.json"
+GATED = ("auroc", "sensitivity", "specificity")
+"""What must not get worse behind the gate of `refuse_worse`."""
 
 Row = dict[str, Any]
 Scores = NDArray[np.float64]
@@ -88,6 +97,26 @@ def require_same_cases(before: Path, cohort: Cohort) -> None:
     then = set(earlier.predictions.ids)
     if then - now or (cohort.test and now - then):
         raise BadInput(_other_cases(now, then, "this run", earlier.name))
+
+
+def refuse_worse(found: Comparison, margin: float) -> None:
+    """Raise GateRefused unless each main number of everyone is shown to be worse by less than a margin.
+
+    Shown means that the 95 % interval of the paired difference lies above minus the margin: a gate for a
+    changed model before it takes the place of another (non-inferiority; Piaggio, JAMA 2012;308:2594).
+    """
+    for row in found.rows:
+        if row["group"] or row["metric"] not in GATED:
+            continue
+        gap, name = row["difference"], " ".join(filter(None, (row["metric"], row["label"])))
+        if gap["value"] is None:
+            raise GateRefused(f"{name} cannot be compared ({gap['note']}); the gate needs it: add cases")
+        if gap["low"] <= -margin:
+            raise GateRefused(
+                f"{name} is not shown to be worse by less than {margin:g}: the difference is "
+                f"{gap['value']:+.3f} (95 % CI {gap['low']:+.3f} to {gap['high']:+.3f}); keep the earlier "
+                "model, or test on more cases"
+            )
 
 
 def write_comparison(found: Comparison, folder: Path) -> Path:

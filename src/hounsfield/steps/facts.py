@@ -5,18 +5,29 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from hounsfield.core.cohort import Cohort
+from hounsfield.core.evidence import Finding
 from hounsfield.core.index import Index
 from hounsfield.core.model import Model
 from hounsfield.core.plan import Plan
 
-__all__ = ["context_of", "tables_of"]
+__all__ = ["context_of", "gates_of", "tables_of"]
 
 MOST_SOURCES, MOST_SHOWN = 24, 8
+GATES = (
+    ("patients_in_both_parts", "no patient in two parts", "hu train, hu evaluate (exit code 4)"),
+    ("near_duplicates", "no picture in two parts", "hu train (exit code 4)"),
+    ("onnx_parity", "ONNX gives the weights' logits", "hu train, hu export"),
+    (
+        "int8_accuracy_difference",
+        "8-bit integers lose no more accuracy than the plan allows",
+        "hu train, hu export",
+    ),
+)
 MEANING = {
     "sex": "Patient's Sex (0010,0040), or the label table's column",
     "age band": "ten years of the Patient's Age (0010,1010), or of the label table's column",
@@ -95,6 +106,31 @@ def _demographics(parts: Mapping[str, Any]) -> list[list[Any]]:
             continue
         for value in values:
             rows.append([column, value or "not known", {name: n[value] for name, n in counted.items()}])
+    return rows
+
+
+def gates_of(looked: Sequence[Finding], metrics: Sequence[Finding]) -> list[dict[str, Any]]:
+    """The gates that a changed model must pass, each with the command that executes it and how it stands.
+
+    `looked` are the findings of the audit, of which those of the gates tell how they stand here.
+    """
+    found = {f.name: f for f in looked}
+    rows = []
+    for name, words, command in GATES:
+        if name not in found:
+            continue
+        here = "stopped" if found[name].level == "stop" else "passed"
+        rows.append({"gate": words, "executed by": command, "here": here})
+    for f in metrics:
+        if f.name in ("auroc", "sensitivity", "specificity") and not f.label and f.value is not None:
+            text = f"{f.value:.3f} ({f.low:.3f} to {f.high:.3f})"
+            rows.append(
+                {
+                    "gate": f"{f.name}: shown to be worse than here by less than the margin",
+                    "executed by": "hu compare CHANGED RUN --not-worse MARGIN (exit code 4)",
+                    "here": text,
+                }
+            )
     return rows
 
 

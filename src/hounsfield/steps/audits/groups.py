@@ -38,6 +38,9 @@ def missing(material: Material) -> list[Claim]:
             claims.append(
                 Claim(Finding(f"missing_{group.replace(' ', '_')}", value=float(absent), n=n, note=note))
             )
+    if not claims and n:
+        note = f"every image names {', '.join(EXPECTED)}"
+        claims.append(Claim(Finding("missing_data", value=0.0, n=n, note=note)))
     return claims
 
 

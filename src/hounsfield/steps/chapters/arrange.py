@@ -41,7 +41,7 @@ WHERE_THERE_IS_DATA = ("decisions", "uncertainty", "robustness", "failures", "fu
 
 PLACES = {
     "performance": ("tables.confusion", "tables.classification_report", "tables.metric_fingerprint",
-                    "tables.drift", "tables.drift_limits"),
+                    "tables.drift", "tables.drift_limits", "tables.gates"),
     "decisions": (
         "curves.calibration", "curves.calibration_band", "curves.net_benefit", "curves.predictive_values",
         "tables.operating_point", "tables.operating_points", "tables.predictive_values",
@@ -94,6 +94,7 @@ def arranged(content: Row, kept: Row, answers: dict[str, Given]) -> Row:
         "metrics": metric_blocks(found.get("performance", [])),
         "fingerprint": records(tables.get("metric_fingerprint")),
         "drift": records(tables.get("drift") or tables.get("drift_limits")),
+        "gates": records(tables.get("gates")),
         "drawings": curve_drawings(content),
         "decisions": decisions(content, found.get("decisions", []), answers),
         "uncertainty": uncertainty(content, found.get("uncertainty", [])),
