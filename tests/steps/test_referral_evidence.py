@@ -64,8 +64,8 @@ def test_the_numbers_are_those_of_the_cases() -> None:
     yes = predictions.answers == 1
     assert _one(found, "conformal_coverage", label="yes").value == held[yes].mean()
     site = np.array(predictions.groups["site"]) == "B"
-    sized = _one(found, "conformal_set_size", group="site=B")
-    assert sized.value == told.sets[site].sum(1).mean() and sized.n == 300
+    sized = next(r["classes in a set"] for r in found.tables["coverage"] if r["cases"] == "site=B")
+    assert sized["value"] == told.sets[site].sum(1).mean() and sized["n"] == 300
     assert all(f.low is not None and f.low <= (f.value or 0) for f in found.findings)
     assert _one(found, "accuracy_when_not_referred").value > _one(found, "accuracy_when_referred").value
 

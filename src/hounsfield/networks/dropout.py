@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["BatchDropout", "drop_input", "set_rows", "share_dropout"]
+__all__ = ["BatchDropout", "drop_input", "not_compiled", "set_rows", "share_dropout"]
 
 
 class BatchDropout(nn.Dropout):
@@ -42,7 +42,6 @@ class BatchDropout(nn.Dropout):
             self._masks = []
         self._rows, self._passed = rows, 0
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _mask(self, x: Tensor) -> Tensor:
         assert self._rows is not None
         total, start, stop = self._rows
@@ -70,6 +69,13 @@ def set_rows(network: nn.Module, total: int, start: int, stop: int) -> None:
     for module in network.modules():
         if isinstance(module, BatchDropout):
             module.take_rows(rows)
+
+
+def not_compiled(network: nn.Module) -> None:
+    """Keep the drawing of masks out of a compiled network; call it before torch.compile, which it imports."""
+    for module in network.modules():
+        if isinstance(module, BatchDropout):
+            module._mask = torch.compiler.disable(module._mask)  # type: ignore[method-assign]
 
 
 def share_dropout(network: nn.Module) -> int:

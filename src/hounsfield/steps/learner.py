@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hounsfield.networks import build
 from hounsfield.networks.classifier import Classifier
-from hounsfield.networks.dropout import set_rows
+from hounsfield.networks.dropout import not_compiled, set_rows
 from hounsfield.networks.freeze import set_trainable
 from hounsfield.networks.stages import Prefix, frozen_prefix
 from hounsfield.networks.synced import synced
@@ -92,6 +92,7 @@ class Learner:
         self._judged_rest = judged.rest if judged is not None else None
         rest: nn.Module = self.network if self.prefix is None else self.prefix.rest
         if compile_it:
+            not_compiled(rest)
             rest = torch.compile(rest)  # type: ignore[assignment]
         self.forward = self.group.parallel(rest, self.device)
 

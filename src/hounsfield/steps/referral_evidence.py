@@ -54,7 +54,7 @@ def referral_findings(model: Model, predictions: Predictions, called: Classes) -
     right = (called == predictions.answers).reshape(len(predictions), -1).all(1)
     findings = [*_shares(told, right, owners), *_unlike(model, predictions, told, owners)]
     rows = list(_sets(predictions, told))
-    findings += [_promise(finding, model.referral.error) for finding in rows]
+    findings += [_promise(finding, model.referral.error) for finding in rows if not finding.group]
     untested = [f"Referral: {note}." for note in told.notes]
     curve = accuracy_coverage_curve(told.confidence, right, patients=owners)
     accuracy = [{"value": e.value, "low": e.low, "high": e.high, "n": e.n} for e in curve.accuracy]
