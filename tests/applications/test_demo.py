@@ -14,6 +14,7 @@ from hounsfield.core.errors import BadInput
 from hounsfield.core.index import Series
 from phantoms import hu
 
+pytestmark = pytest.mark.xdist_group("demo")  # one process makes the demo for all
 SMALL = ("fit.epochs=2", "network.width=8", "input.size=[1,64,48]", "validation.members=1")
 
 

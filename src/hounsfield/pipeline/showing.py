@@ -72,10 +72,11 @@ def _beside(study: Study, predictions: Predictions, called: NDArray[np.int64]) -
     return {"mitigation": before_and_after(predictions, called, Path(study.before))}
 
 
-def _unproved(study: Study, model: Model, looked: Looked) -> tuple[str, ...]:
-    """What a run without a test part cannot show."""
-    if looked.cohort.test:
-        return ()
+def _unproved(study: Study, model: Model, looked: Looked, worse: Robustness | None) -> tuple[str, ...]:
+    """What a run without a test part, or with too small a one, cannot show."""
+    if worse is not None:
+        few = "Robustness against worse images: too few test cases with and without a finding."
+        return () if worse.curves else (few,)
     said = []
     if study.interventions:
         names = ", ".join(i.name.replace("_", " ") for i in study.interventions)
@@ -141,7 +142,7 @@ def evidence_of(
             looks=image_looks(prepared, predictions.ids),
             history=fitted.histories if fitted else (),
             context=context_of(model, looked.cohort, clock.seconds, study.command),
-            untested=(*_unproved(study, model, looked), *referred.untested),
+            untested=(*_unproved(study, model, looked, worse), *referred.untested),
             phantom=study.phantom,
             seed=model.plan.seed,
         )

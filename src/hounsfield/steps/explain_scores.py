@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hounsfield.core.errors import BadInput
 from hounsfield.core.evidence import Finding
+from hounsfield.metrics.intervals import MIN_DENOMINATOR, shortage
 from hounsfield.steps.explain_maps import Asked, Maps, title_of
 from hounsfield.steps.explain_tests import (
     MOST_ALIKE,
@@ -75,8 +76,15 @@ def score_methods(
     `explanation_faithfulness` is how much more the probability hangs on the pixels that a map names than on
     those that a random one does; its lower end must lie above 0. `explanation_localisation` is the share of
     findings hit by the map's largest value (Zhang 2018), against `truth`; its lower end must lie above the
-    rate of a random place in the body. A method that could not be measured is withheld as well.
+    rate of a random place in the body. A method that could not be measured is withheld as well; with too few
+    cases or patients nothing is tried.
     """
+    few = shortage(
+        n=len(maps.predictions), n_patients=len(set(maps.predictions.patients)), least=MIN_DENOMINATOR
+    )
+    if few:
+        why = few.replace("print a number", "test maps on")
+        return Scored(withheld=tuple((title_of(method), why) for method in methods))
     order = _spread(maps, seed)
     located = _located(maps, truth, order) if truth else []
     asked, withheld = _askable(maps, methods, order)

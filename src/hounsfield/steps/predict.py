@@ -27,7 +27,15 @@ from hounsfield.tasks.classification import answers_of, predicted_classes, proba
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["engines_of", "load_member", "load_members", "predict", "table_of", "write_predictions"]
+__all__ = [
+    "engines_of",
+    "load_member",
+    "load_members",
+    "predict",
+    "scores_of",
+    "table_of",
+    "write_predictions",
+]
 
 _GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
@@ -45,14 +53,7 @@ def predict(
     On a CPU each member is scored by ONNX Runtime, where its ONNX file is there and of these weights, and
     torch is then not imported.
     """
-    rows = prepared.rows([c.id for c in cases])
-    total = np.zeros((len(cases), model.encoding.outputs))
-    for number, engine in enumerate(engines_of(model), 1):
-        logits = logits_of(engine, prepared, rows, model.plan).reshape(len(cases), -1)
-        total += probabilities(logits.astype(np.float64), model.encoding, model.calibration)
-        if progress:
-            progress(number, len(model.members))
-    scores = total / len(model.members)
+    scores = scores_of(model, prepared, [c.id for c in cases], progress=progress)
     found = table_of(model, cases, scores, kind=kind)
     called = called_at(found, model.operating_point)
     if model.referral is None:
@@ -60,6 +61,24 @@ def predict(
     typicality, unlike = how_typical(model, prepared, cases)
     told = referrals_of(model, scores, called, typicality=typicality, unlike=unlike)
     return replace(found, referrals=told)
+
+
+def scores_of(
+    model: Model,
+    prepared: Prepared,
+    ids: Sequence[str],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> NDArray[np.float64]:
+    """Probabilities (N, outputs) of prepared images: the mean over members of the calibrated probability."""
+    rows = prepared.rows(ids)
+    total = np.zeros((len(ids), model.encoding.outputs))
+    for number, engine in enumerate(engines_of(model), 1):
+        logits = logits_of(engine, prepared, rows, model.plan).reshape(len(ids), -1)
+        total += probabilities(logits.astype(np.float64), model.encoding, model.calibration)
+        if progress:
+            progress(number, len(model.members))
+    return total / len(model.members)
 
 
 def engines_of(model: Model) -> Iterator[Engine]:

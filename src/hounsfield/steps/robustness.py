@@ -18,23 +18,26 @@ from numpy.typing import NDArray
 from hounsfield.core.case import Case
 from hounsfield.core.evidence import Finding
 from hounsfield.core.model import Model
-from hounsfield.core.predictions import Predictions
 from hounsfield.io.pixel_store import PixelStore
 from hounsfield.metrics.discrimination import auroc
 from hounsfield.metrics.intervals import Estimate
 from hounsfield.metrics.paired import auroc_difference
+from hounsfield.metrics.patients import Patients
 from hounsfield.steps.compute import available_cores
-from hounsfield.steps.one_against_rest import found_names, rows_of
+from hounsfield.steps.one_against_rest import found_names, one_hot
 from hounsfield.steps.prepare import Prepared, prepare_one
+from hounsfield.tasks.classification import answers_of
 from hounsfield.transforms.artefacts import coarsened
 
 __all__ = ["CHANGES", "Change", "Robustness", "changed", "robustness"]
 
 Image = NDArray[Any]
+Scores = NDArray[np.float64]
 MOST = 150
 """So many cases are scored anew, drawn evenly from all; each change costs one prediction a level."""
-SAME = 1e-4
+SAME, UNMOVED = 1e-4, "scores unchanged"
 """Scores that move less than this do not move."""
+_MOST_BYTES = 512e6
 WEAK = 0.05
 """A fall of the AUROC by more than this at the weakest level is a warning."""
 
@@ -95,23 +98,30 @@ def robustness(
     one. Nothing is said of a finding without cases of both kinds.
     """
     cases = _some(cases, most)
-    total = 1 + sum(len(c.levels) - 1 for c in CHANGES.values())
-    before = _scored(model, cases, store, None, 0.0, seed)
-    done = 1
+    answers = one_hot(answers_of(cases, model.encoding), model.encoding)
+    patients = Patients.of([c.patient for c in cases], cases=len(cases))
+    names = found_names(model.encoding)
+    asked = [k for k in range(len(names)) if _measurable(answers[:, k], patients)]
+    if not asked:
+        return Robustness({}, ())
+    scores = _scored(model, cases, store, seed, progress)
     curves: dict[str, dict[str, Any]] = {}
     found: list[Finding] = []
     for change in CHANGES.values():
-        after = {change.levels[0]: before}
-        for level in change.levels[1:]:
-            after[level] = _scored(model, cases, store, change, level, seed)
-            done += 1
-            if progress:
-                progress(done, total)
-        for k, name in enumerate(found_names(model.encoding)):
-            curve, findings = _curve(change, after, k, "" if model.encoding.kind == "binary" else name)
+        for k in asked:
+            after = {level: scores[change.name, level][:, k] for level in change.levels}
+            label = "" if model.encoding.kind == "binary" else names[k]
+            curve, finding = _curve(change, after, answers[:, k], patients, label)
             curves |= curve
-            found += findings
+            found.append(finding)
     return Robustness(curves, tuple(found))
+
+
+def _measurable(truth: NDArray[np.int64], patients: Patients) -> bool:
+    """Whether there are enough cases of both kinds for an AUROC."""
+    if not 0 < truth.sum() < len(truth):
+        return False
+    return not auroc(np.linspace(0, 1, len(truth)), truth, patients=patients).refused
 
 
 def _some(cases: Sequence[Case], most: int) -> tuple[Case, ...]:
@@ -125,38 +135,65 @@ def _some(cases: Sequence[Case], most: int) -> tuple[Case, ...]:
 
 
 def _scored(
-    model: Model, cases: Sequence[Case], store: PixelStore, change: Change | None, level: float, seed: int
-) -> Predictions:
-    from hounsfield.steps.predict import predict
+    model: Model,
+    cases: Sequence[Case],
+    store: PixelStore,
+    seed: int,
+    progress: Callable[[int, int], None] | None,
+) -> dict[tuple[str, float], Scores]:
+    """The scores (N, outputs) of every change at every level, unchanged images once.
 
-    def one(number: int) -> tuple[Image, tuple[float, float, float, float]]:
+    As many levels as fit into a part of the memory are scored together, since loading a member is dear.
+    """
+    wanted: list[tuple[Change, float]] = [(next(iter(CHANGES.values())), 0.0)]
+    wanted += [(change, level) for change in CHANGES.values() for level in change.levels[1:]]
+    plan = model.plan.input
+    at_once = max(1, int(_MOST_BYTES / (4 * len(cases) * plan.channels * np.prod(plan.size))))
+    found: list[Scores] = []
+    for start in range(0, len(wanted), at_once):
+        some = wanted[start : start + at_once]
+        found += _scored_together(model, cases, store, some, seed, first=start == 0)
+        if progress:
+            progress(min(start + at_once, len(wanted)), len(wanted))
+    scores = {(change.name, level): s for (change, level), s in zip(wanted[1:], found[1:], strict=True)}
+    return scores | {(change.name, change.levels[0]): found[0] for change in CHANGES.values()}
+
+
+def _scored_together(
+    model: Model,
+    cases: Sequence[Case],
+    store: PixelStore,
+    wanted: Sequence[tuple[Change, float]],
+    seed: int,
+    *,
+    first: bool,
+) -> list[Scores]:
+    from hounsfield.steps.predict import scores_of
+
+    def one(place: tuple[int, int]) -> tuple[Image, tuple[float, float, float, float]]:
+        (change, level), number = wanted[place[0]], place[1]
         series = cases[number].images[0]
         image = store.image(series.id)
-        if change is not None:
+        if not (first and place[0] == 0):
             image = changed(image, change, level, seed=seed + number)
         return prepare_one(image, store.rows[series.id].spacing_mm, model.plan.input, bits=series.bits)
 
+    places = [(change, number) for change in range(len(wanted)) for number in range(len(cases))]
     with ThreadPoolExecutor(available_cores()) as pool:
-        made = list(pool.map(one, range(len(cases))))
+        made = list(pool.map(one, places))
+    ids = tuple(f"{cases[number].id} {change}" for change, number in places)
     images = np.stack([image for image, _ in made])
     levels = np.array([numbers for _, numbers in made], np.float32)
-    return predict(model, Prepared(tuple(c.id for c in cases), images, levels), cases)
+    scores = scores_of(model, Prepared(ids, images, levels), ids)
+    return list(scores.reshape(len(wanted), len(cases), -1))
 
 
 def _curve(
-    change: Change, after: dict[float, Predictions], k: int, label: str
-) -> tuple[dict[str, dict[str, Any]], list[Finding]]:
-    before = after[change.levels[0]]
-    scores, answers = rows_of(before)
-    truth, patients = answers[:, k], list(before.patients)
-    before_patients = len(set(patients))
-    if not 0 < truth.sum() < len(truth):
-        return {}, []
-    levels = sorted(after)
-    areas = {level: auroc(rows_of(after[level])[0][:, k], truth, patients=patients) for level in levels}
-    if any(area.refused for area in areas.values()):
-        return {}, []
-    name = change.name if not label else f"{change.name}, {label}"
+    change: Change, after: dict[float, Scores], truth: NDArray[np.int64], patients: Patients, label: str
+) -> tuple[dict[str, dict[str, Any]], Finding]:
+    """One change of one finding: scores (N,) by level become a curve and what it says."""
+    levels, before = sorted(after), after[change.levels[0]]
+    areas = {level: auroc(after[level], truth, patients=patients) for level in levels}
     curve = {
         "level": levels,
         "value": [areas[level].value for level in levels],
@@ -164,15 +201,15 @@ def _curve(
         "high": [areas[level].high for level in levels],
         "metric": "auroc", "unit": change.unit, "n": len(truth), "reference": areas[change.levels[0]].value,
     }  # fmt: skip
+    unmoved = Estimate("auroc_difference", 0.0, 0.0, 0.0, len(truth), patients.count, UNMOVED)
     falls = {
-        level: Estimate("auroc_difference", 0.0, 0.0, 0.0, len(truth), before_patients, "scores unchanged")
-        if np.abs(after[level].scores[:, k] - scores[:, k]).max() < SAME
-        else auroc_difference(
-            rows_of(after[level])[0][:, k], scores[:, k], truth, patients=patients
-        ).difference
+        level: unmoved
+        if np.abs(after[level] - before).max() < SAME
+        else auroc_difference(after[level], before, truth, patients=patients).difference
         for level in change.levels[1:]
     }
-    return {name: curve}, [_finding(change, label, falls)]
+    name = f"{change.name}, {label}" if label else change.name
+    return {name: curve}, _finding(change, label, falls)
 
 
 def _finding(change: Change, label: str, falls: dict[float, Estimate]) -> Finding:
@@ -181,7 +218,7 @@ def _finding(change: Change, label: str, falls: dict[float, Estimate]) -> Findin
     fall, first = falls[strongest], falls[weakest]
     bad = first.high is not None and first.value is not None and first.value < -WEAK and first.high < 0
     said = f"change of the AUROC at {strongest:g}: {change.unit}"
-    if fall.method == "scores unchanged":
+    if fall.method == UNMOVED:
         said += "; no score moves, since the plan's normalisation takes the change away"
     if bad:
         said += f"; already {first.value:+.3f} at {weakest:g}: such images must be kept from the model"
