@@ -33,7 +33,7 @@ __all__ = ["CHANGES", "Change", "Robustness", "changed", "robustness"]
 
 Image = NDArray[Any]
 Scores = NDArray[np.float64]
-MOST = 150
+MOST = 100
 """So many cases are scored anew, drawn evenly from all; each change costs one prediction a level."""
 SAME, UNMOVED = 1e-4, "scores unchanged"
 """Scores that move less than this do not move."""
