@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from hounsfield.core.case import LabelEncoding
+from hounsfield.core.errors import BadInput
 from hounsfield.core.model import Calibration
-from hounsfield.core.plan import Validation
+from hounsfield.core.plan import Plan, Validation
 from hounsfield.steps.calibrate import calibrated, cross_calibrated, cross_fitted, operating_point
 from hounsfield.tasks.classification import probabilities
 
@@ -201,3 +202,34 @@ def test_each_finding_of_several_is_calibrated_by_itself() -> None:
     answers[:, 1] = 1  # nothing to learn of a finding that everybody has
     once = calibrated(logits, answers, MANY, Validation())
     assert once.outputs[1] == Calibration() and once.outputs[0] == found.outputs[0]
+
+
+def test_a_target_is_held_on_the_cases_that_choose_and_is_named() -> None:
+    rng = np.random.default_rng(4)
+    answers = rng.integers(0, 2, 300)
+    scores = 1 / (1 + np.exp(-(rng.normal(0, 1, 300) + 2 * answers - 1)))[:, None]
+    who = [f"p{k}" for k in range(300)]
+    binary = LabelEncoding("binary", ("0", "1"), ("nodule",))
+    given = {"sensitivity": 0.95, "specificity": 0.9, "cost": 10.0}
+    cuts = {}
+    for rule, target in given.items():
+        plan = Validation(threshold_rule=rule, threshold_target=target)
+        point = operating_point(scores, answers, who, binary, plan, seed=0, chosen_on="here")
+        cuts[rule] = point.values[0]
+        assert f"{target:g}" in point.rule
+        assert rule == "cost" or point.low is not None  # too few are missed to bound a cost
+    called = {rule: scores[:, 0] >= cut for rule, cut in cuts.items()}
+    assert called["sensitivity"][answers == 1].mean() >= 0.95
+    assert (~called["specificity"][answers == 0]).mean() >= 0.9
+
+    def paid(cut: float) -> float:
+        said = scores[:, 0] >= cut
+        return float((said & (answers == 0)).sum() + 10 * (~said & (answers == 1)).sum())
+
+    assert paid(cuts["cost"]) == min(paid(float(c)) for c in np.append(scores[:, 0], 2.0))
+
+
+@pytest.mark.parametrize("rule", ["sensitivity", "specificity", "cost"])
+def test_a_rule_without_its_target_is_refused(rule: str) -> None:
+    with pytest.raises(BadInput, match="threshold_target"):
+        Plan().changed({"validation.threshold_rule": rule})

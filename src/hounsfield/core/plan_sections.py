@@ -25,6 +25,7 @@ __all__ = [
 Positive = Annotated[int, Field(ge=1)]
 Amount = Annotated[float, Field(ge=0)]
 Chance = Annotated[float, Field(ge=0, le=1)]
+ThresholdRule = Literal["youden", "accuracy", "f1", "sensitivity", "specificity", "cost", "half"]
 Preparation = Literal["crop", "resample", "pad", "resize", "channels", "normalise"]
 
 ORDER: tuple[Preparation, ...] = ("crop", "resample", "pad", "resize", "channels", "normalise")
@@ -282,7 +283,9 @@ class Validation(Section):
     augmentation and the image itself ("augment"), or not ("none"). Calibration is fitted on validation
     cases, as they are or under the plan's own augmentation, which stands in for other scanners
     (`calibrate_on`). The threshold is chosen by `threshold_rule` on validation cases only: "half" calls
-    positive from a calibrated probability of one half.
+    positive from a calibrated probability of one half; "sensitivity" and "specificity" hold at least
+    `threshold_target` of it and get the most of the other; "cost" makes the least false positives plus
+    `threshold_target` x false negatives.
 
     `calibrate` is "temperature" (with a bias for each output that stands alone), "platt" (with a shift for
     each class), "isotonic" (any rising curve), "none", or "auto": the kind that loses least on patients
@@ -303,7 +306,8 @@ class Validation(Section):
     members: int = Field(5, ge=1, le=50)
     test_time: Literal["none", "flip", "augment"] = "none"
     test_time_views: int = Field(4, ge=1, le=64)
-    threshold_rule: Literal["youden", "accuracy", "f1", "half"] = "youden"
+    threshold_rule: ThresholdRule = "youden"
+    threshold_target: float = Field(0.0, ge=0)
     calibrate: Literal["auto", "temperature", "platt", "isotonic", "none"] = "temperature"
     calibrate_on: Literal["images", "augmented"] = "images"
     conformal_error: float = Field(0.1, ge=0, lt=1)
@@ -314,6 +318,18 @@ class Validation(Section):
 
     @model_validator(mode="after")
     def _one_design(self) -> Self:
+        held = self.threshold_rule in ("sensitivity", "specificity")
+        if held and not 0 < self.threshold_target < 1:
+            raise ValueError(
+                f"validation.threshold_target is {self.threshold_target:g}; expected the "
+                f"{self.threshold_rule} to hold, above 0 and below 1; give it, e.g. "
+                "validation.threshold_target=0.95"
+            )
+        if self.threshold_rule == "cost" and not self.threshold_target > 0:
+            raise ValueError(
+                "validation.threshold_target is 0; expected how many false positives one false negative "
+                "costs, above 0; give it, e.g. validation.threshold_target=10"
+            )
         if self.outer_folds == 1:
             raise ValueError("validation.outer_folds is 1; expected 0 (off) or at least 2; correct it")
         if self.outer_folds and self.folds_by:

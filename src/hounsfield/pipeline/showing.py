@@ -47,13 +47,22 @@ def scored(
 
 
 def interventions(study: Study, model: Model, looked: Looked, clock: Clock) -> tuple[Finding, ...]:
-    """What changes in the scores when a suspected mark is put in or taken away; test part only."""
-    from hounsfield.steps.intervene import intervene
+    """What changes in the scores when a suspected mark is put in or taken away; test part only.
 
-    if not study.interventions or not looked.cohort.test:  # the members have learned from all other cases
+    Where no application names what it suspects, burnt-in letters and markers are.
+    """
+    from hounsfield.steps.intervene import intervene
+    from hounsfield.steps.marks import mark_interventions
+
+    if not looked.cohort.test:  # the members have learned from all other cases
+        return ()
+    # an evaluation on other images has no development part: there the marks are those of the images at hand
+    known = looked.cohort.development or looked.cohort.test
+    asked = study.interventions or mark_interventions(known, looked.store)
+    if not asked:
         return ()
     with clock.step("intervene") as said:
-        found = intervene(model, looked.cohort.test, looked.store, study.interventions, seed=model.plan.seed)
+        found = intervene(model, looked.cohort.test, looked.store, asked, seed=model.plan.seed)
         said += [f"{f.name} {f.label} {f.text}" for f in found if f.label == "mean_score_change"]
     return found
 
@@ -72,7 +81,7 @@ def _beside(study: Study, predictions: Predictions, called: NDArray[np.int64]) -
     return {"mitigation": before_and_after(predictions, called, Path(study.before))}
 
 
-def _unproved(study: Study, model: Model, looked: Looked, worse: Robustness | None) -> tuple[str, ...]:
+def _unproved(study: Study, model: Model, worse: Robustness | None) -> tuple[str, ...]:
     """What a run without a test part, or with too small a one, cannot show."""
     if worse is not None:
         few = "Robustness against worse images: too few test cases with and without a finding."
@@ -142,7 +151,7 @@ def evidence_of(
             looks=image_looks(prepared, predictions.ids),
             history=fitted.histories if fitted else (),
             context=context_of(model, looked.cohort, clock.seconds, study.command),
-            untested=(*_unproved(study, model, looked, worse), *referred.untested),
+            untested=(*_unproved(study, model, worse), *referred.untested),
             phantom=study.phantom,
             seed=model.plan.seed,
         )

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 LEAST_PATIENTS = 20
 """With fewer patients of a class no kind of calibration can be told from another."""
 
-Rule = Literal["youden", "accuracy", "f1", "half"]
 Seen = tuple[NDArray[np.float64], NDArray[np.int64]]
 ByGroup = tuple[Sequence[str], Plan]
 Kind = Literal["auto", "temperature", "platt", "isotonic"]
@@ -140,10 +139,10 @@ def operating_point(
     values: list[float] = []
     bounds: tuple[float | None, float | None] = (None, None)
     for c in range(table.shape[1]):
-        value, low, high = _threshold(scores[:, c], table[:, c], patients, plan.threshold_rule, seed)
+        value, low, high = _threshold(scores[:, c], table[:, c], patients, plan, seed)
         values.append(value)
         bounds = (low, high) if c == 0 else bounds
-    return OperatingPoint(tuple(values), plan.threshold_rule, chosen_on, n, *bounds)
+    return OperatingPoint(tuple(values), _rule_of(plan), chosen_on, n, *bounds)
 
 
 def cross_fitted(
@@ -238,12 +237,22 @@ def inner_folds(patients: Sequence[str], count: int = 5) -> NDArray[np.int64]:
     return dealt[owner].astype(np.int64)
 
 
+def _rule_of(plan: Validation) -> str:
+    """The rule in words, with what it holds."""
+    rule, target = plan.threshold_rule, plan.threshold_target
+    if rule in ("sensitivity", "specificity"):
+        return f"{rule} of {target:g}"
+    return f"cost, a missed finding as {target:g} false alarms" if rule == "cost" else rule
+
+
 def _threshold(
-    scores: NDArray[np.float64], truth: NDArray[np.int64], patients: list[str], rule: Rule, seed: int
+    scores: NDArray[np.float64], truth: NDArray[np.int64], patients: list[str], plan: Validation, seed: int
 ) -> tuple[float, float | None, float | None]:
     from hounsfield.metrics.thresholds import choose_threshold
 
+    rule = plan.threshold_rule
     if rule == "half" or not 0 < truth.sum() < len(truth):
         return 0.5, None, None
-    chosen = choose_threshold(scores, truth, rule=rule, patients=patients, seed=seed)
+    target = plan.threshold_target if rule in ("sensitivity", "specificity", "cost") else None
+    chosen = choose_threshold(scores, truth, rule=rule, target=target, patients=patients, seed=seed)
     return chosen.value, chosen.low, chosen.high

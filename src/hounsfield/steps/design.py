@@ -77,6 +77,7 @@ ALWAYS = {
     "mitigation.consent": "nobody was asked",
     "validation.folds_by": "patients are dealt into folds of equal classes",
     "validation.outer_folds": "off: nothing is chosen on the cases that are reported",
+    "validation.threshold_target": "of no effect on this rule",
     "validation.test_time_views": "of no effect unless views are augmented",
     "validation.conformal_error": "a set of possible classes misses the right one in one of ten patients",
     "validation.error_limit": "off: which error may be borne is for people to say, not for the data",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from hounsfield.metrics.measured import proportion
 from hounsfield.metrics.operating import MIN_FOR_OWN_THRESHOLD, site_points
 from hounsfield.metrics.patients import Patients
 from hounsfield.metrics.pooling import pooled
+from hounsfield.metrics.thresholds import Rule
 from hounsfield.steps.one_against_rest import calls_of, found_names, known_answers, rows_of
 
 __all__ = ["forest_of_sites", "site_column", "site_thresholds"]
@@ -65,7 +67,7 @@ def forest_of_sites(predictions: Predictions, called: NDArray[np.int64]) -> list
 def site_thresholds(predictions: Predictions, point: OperatingPoint, *, seed: int = 0) -> list[Row]:
     """What the common threshold gives in each site, and the threshold that the site would choose itself."""
     column = site_column(predictions)
-    rule = point.rule if point.rule in ("youden", "accuracy", "f1") else "youden"
+    rule, target = _rule_of(point)
     if not column or predictions.encoding.kind != "binary" or not point.values:
         return []
     answers = known_answers(predictions)
@@ -77,7 +79,8 @@ def site_thresholds(predictions: Predictions, point: OperatingPoint, *, seed: in
         answers[rows],
         [predictions.groups[column][r] for r in rows],
         threshold=point.values[0],
-        rule=rule,  # type: ignore[arg-type]
+        rule=rule,
+        target=target,
         patients=[predictions.patients[r] for r in rows],
         seed=seed,
     )
@@ -91,6 +94,18 @@ def site_thresholds(predictions: Predictions, point: OperatingPoint, *, seed: in
         common = {"common threshold": point.values[0], "threshold of its own": mine}
         table.append({column: one.group, **rates, **common})
     return table
+
+
+def _rule_of(point: OperatingPoint) -> tuple[Rule, float | None]:
+    """The rule that the words name, and what it holds; Youden's where a site could follow none."""
+    held = re.match(r"(sensitivity|specificity) of ([\d.]+)$", point.rule)
+    if held:
+        return ("sensitivity" if held[1] == "sensitivity" else "specificity"), float(held[2])
+    dear = re.match(r"cost, a missed finding as ([\d.e+]+) ", point.rule)
+    if dear:
+        return "cost", float(dear[1])
+    plain: dict[str, Rule] = {"accuracy": "accuracy", "f1": "f1"}
+    return plain.get(point.rule, "youden"), None
 
 
 def _measured(
