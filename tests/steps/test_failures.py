@@ -47,7 +47,7 @@ def test_even_errors_raise_no_alarm() -> None:
     for seed in range(60):
         p, called, look = cohort(300, 50 + seed)
         alarms += bool(worst_slices(p, called, {"sharpness": look})[0])
-    assert alarms <= 7
+    assert alarms <= 5  # of 60; more has a chance below 1 % at 2.5 %
 
 
 def test_slices_that_hold_the_same_cases_are_named_once() -> None:

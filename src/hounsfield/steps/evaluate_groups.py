@@ -37,7 +37,8 @@ MOST_VALUES = 12
 MOST_CELLS = 48
 """A pair of columns with more groups than this says nothing that a reader could take in."""
 RESAMPLES = 2000
-LEVEL = 0.05
+LEVEL = 0.025
+"""Half of the 5 % that an evaluation may err by; the worst slices have the other half."""
 MAIN = ("auroc", "accuracy", "sensitivity", "specificity")
 BESIDE = ("precision", "calibration_slope")
 PAIRED = ("auroc", "sensitivity", "specificity")

@@ -17,7 +17,7 @@ CORE = ("sex", "gender", "age", "age band", "site", "hospital", "scanner", "all"
 FOLDED = ("subgroup_metrics",)
 """Tables for looking something up."""
 
-CLEAR = 0.05
+CLEAR = 0.025
 """Below this a p value, corrected for all comparisons, is marked."""
 
 
