@@ -242,7 +242,7 @@ def _rich_tables() -> dict[str, Any]:
             for rule, cut in (("youden", 0.42), ("sensitivity at least 0.95", 0.18), ("cost 10 to 1", 0.21))
         ],
         "subgroup_tests": [
-            {"column": "site", "metric": "auroc", "label": "", "p": 0.012, "p_adjusted": 0.048, "i2": 0.61},
+            {"column": "site", "metric": "auroc", "label": "", "p": 0.012, "p_adjusted": 0.018, "i2": 0.61},
             {"column": "sex", "metric": "auroc", "label": "", "p": 0.4, "p_adjusted": 1.0, "i2": 0.0},
         ],
         "subgroup_differences": [
@@ -254,7 +254,7 @@ def _rich_tables() -> dict[str, Any]:
                 "low": -0.11,
                 "high": -0.02,
                 "p": 0.004,
-                "p_adjusted": 0.03,
+                "p_adjusted": 0.013,
             }
         ],
         "per_site": [

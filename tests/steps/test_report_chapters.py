@@ -103,9 +103,9 @@ def test_long_tables_are_folded_and_opened_on_paper() -> None:
 
 def test_a_difference_that_survives_holm_is_marked_and_another_not() -> None:
     section = _page(rich()).split('<section id="subgroups"')[1].split("</section>")[0]
-    assert section.count("differs, Holm p = 0.030") == 1
+    assert section.count("differs, Holm p = 0.013") == 1
     tests = re.findall(r'<ul class="plain tests">(.*?)</ul>', section, re.S)
-    assert "differs" in tests[0] and "0.048" in tests[0] and "differs" not in tests[1]
+    assert "differs" in tests[0] and "0.018" in tests[0] and "differs" not in tests[1]
 
 
 def test_sites_have_a_diamond_for_their_mean() -> None:
