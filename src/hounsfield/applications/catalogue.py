@@ -49,3 +49,10 @@ def _mammography() -> Application:
     from hounsfield.applications.mammography.application import mammography
 
     return mammography()
+
+
+@APPLICATIONS.register("chest-ct")
+def _chest_ct() -> Application:
+    from hounsfield.applications.chest_ct.application import chest_ct
+
+    return chest_ct()

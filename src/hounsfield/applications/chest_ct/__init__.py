@@ -1,0 +1,1 @@
+"""Chest CT: simulated volumes with lung nodules of known place, size and kind."""
