@@ -65,6 +65,15 @@ class Estimate:
         """Whether the number is withheld."""
         return self.value is None
 
+    @property
+    def cell(self) -> dict[str, float | None]:
+        """The number as a cell of a table: value, interval and n.
+
+        >>> Estimate("auroc", 0.9, 0.8, 0.95, 40, 40).cell
+        {'value': 0.9, 'low': 0.8, 'high': 0.95, 'n': 40}
+        """
+        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
+
     @classmethod
     def refuse(cls, name: str, reason: str, *, n: int, n_patients: int, group: str = "") -> Estimate:
         """An estimate without a number.

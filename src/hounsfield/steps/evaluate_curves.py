@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from hounsfield.core.predictions import Predictions
 from hounsfield.metrics.calibration import reliability_curve
 from hounsfield.metrics.calibration_curve import calibration_curve
 from hounsfield.metrics.discrimination import precision_recall_curve, roc_curve
-from hounsfield.metrics.intervals import Estimate
 from hounsfield.metrics.net_benefit import decision_curve
 from hounsfield.metrics.patients import Patients
 from hounsfield.metrics.predictive import predictive_values
@@ -74,7 +72,13 @@ def values_by_prevalence(predictions: Predictions, called: NDArray[np.int64]) ->
             start = (
                 {"prevalence": prevalence} if len(names) == 1 else {"finding": name, "prevalence": prevalence}
             )
-            rows.append({**start, "precision": _cell(ppv), "npv": _cell(npv)})
+            rows.append(
+                {
+                    **start,
+                    "precision": {**ppv.cell, "note": ppv.reason},
+                    "npv": {**npv.cell, "note": npv.reason},
+                }
+            )
     return rows
 
 
@@ -140,7 +144,3 @@ def _thinned(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[list[float
     """Corners of a step curve, at most `MOST_POINTS`, so that a report of a million cases stays small."""
     keep = np.unique(np.linspace(0, len(x) - 1, min(MOST_POINTS, len(x))).round().astype(int))
     return np.round(x[keep], 6).tolist(), np.round(y[keep], 6).tolist()
-
-
-def _cell(e: Estimate) -> Mapping[str, Any]:
-    return {"value": e.value, "low": e.low, "high": e.high, "n": e.n, "note": e.reason}

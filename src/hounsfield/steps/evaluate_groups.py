@@ -66,9 +66,10 @@ def by_group(predictions: Predictions, called: NDArray[np.int64], *, seed: int =
     rank, and every number that needs one says so.
     """
     columns, untested = columns_of(predictions)
+    scores, answers = rows_of(predictions)
     table = subgroup_metrics(
-        rows_of(predictions)[0],
-        rows_of(predictions)[1],
+        scores,
+        answers,
         columns,
         patients=list(predictions.patients),
         findings=found_names(predictions.encoding),
@@ -178,7 +179,7 @@ def _differences(
             continue
         p = max(_p(row.p_adjusted), _p(test.p_adjusted))
         told = {"group": naming.group(row.column, row.group), "metric": row.estimate.name}
-        numbers = {"difference": _cell(row.difference), "p_adjusted": p}
+        numbers = {"difference": row.difference.cell, "p_adjusted": p}
         found.append({**told, "label": naming.label(row.finding), **numbers})
     return found
 
@@ -193,7 +194,7 @@ def _everything(table: SubgroupTable, naming: _Naming) -> list[Row]:
         start = {"group": group} if naming.binary else {"finding": row.finding, "group": group}
         cells = rows.setdefault((row.finding, group), {**start, "n": 0})
         cells["n"] = max(cells["n"], row.estimate.n)
-        cells[row.estimate.name] = _cell(row.estimate)
+        cells[row.estimate.name] = row.estimate.cell
     return list(rows.values())
 
 
@@ -211,8 +212,8 @@ def _gaps(
         cells = made.setdefault((row.finding, group), start)
         words = name.replace("_", "-")
         test = clear.get((row.finding, row.column, row.estimate.name))
-        cells[words] = _cell(_turned(row.estimate, about=1.0))
-        cells[f"{words} gap"] = _cell(_turned(row.difference, about=0.0))
+        cells[words] = _turned(row.estimate, about=1.0).cell
+        cells[f"{words} gap"] = _turned(row.difference, about=0.0).cell
         cells[f"{words} p"] = max(_p(row.p_adjusted), _p(test.p_adjusted)) if test else 1.0
     return list(made.values())
 
@@ -261,10 +262,6 @@ def _alarm(test: ColumnTest, rows: Sequence[Subgroup], naming: _Naming) -> Findi
 
 def _words(row: Subgroup) -> str:
     return f"{row.estimate.value:.3f} in {row.group} (n = {row.estimate.n})"
-
-
-def _cell(e: Estimate) -> Row:
-    return {"value": e.value, "low": e.low, "high": e.high, "n": e.n}
 
 
 assert {*MAIN, *BESIDE} <= set(METRICS) and set(PAIRED) <= set(COMPARED)

@@ -90,7 +90,7 @@ def site_thresholds(predictions: Predictions, point: OperatingPoint, *, seed: in
         mine: Any = f"too few ({MIN_FOR_OWN_THRESHOLD} patients of each class)"
         if own is not None:
             mine = {"value": own.value, "low": own.low, "high": own.high}
-        rates = {"sensitivity": _cell(one.sensitivity), "specificity": _cell(one.specificity)}
+        rates = {"sensitivity": one.sensitivity.cell, "specificity": one.specificity.cell}
         common = {"common threshold": point.values[0], "threshold of its own": mine}
         table.append({column: one.group, **rates, **common})
     return table
@@ -140,7 +140,3 @@ def _apart(patients: Sequence[str], sites: NDArray[Any]) -> bool:
     """Whether no patient has images of two sites."""
     where: dict[str, str] = {}
     return all(where.setdefault(p, s) == s for p, s in zip(patients, sites.tolist(), strict=True))
-
-
-def _cell(e: Estimate) -> Row:
-    return {"value": e.value, "low": e.low, "high": e.high, "n": e.n}

@@ -57,7 +57,7 @@ def referral_findings(model: Model, predictions: Predictions, called: Classes) -
     findings += [_promise(finding, model.referral.error) for finding in rows if not finding.group]
     untested = [f"Referral: {note}." for note in told.notes]
     curve = accuracy_coverage_curve(told.confidence, right, patients=owners)
-    accuracy = [{"value": e.value, "low": e.low, "high": e.high, "n": e.n} for e in curve.accuracy]
+    accuracy = [e.cell for e in curve.accuracy]
     measured = [cell["value"] is not None for cell in accuracy]
     drawn = {
         "coverage": [float(c) for c, is_one in zip(curve.coverage, measured, strict=True) if is_one],

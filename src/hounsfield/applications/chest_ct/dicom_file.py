@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydicom import dcmwrite
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from hounsfield.applications.chest_ct.cohort import Role
 from hounsfield.applications.chest_ct.scan import Scan
 from hounsfield.applications.chest_ct.scanners import Scanner
-from hounsfield.applications.mammography.dicom_file import NOTICE, stable_uid
+from hounsfield.applications.phantom_files import NOTICE, file_meta, stable_uid
 
 __all__ = ["SOP_CLASS", "SeriesIdentity", "series_files"]
 
@@ -57,12 +57,7 @@ def series_files(scan: Scan, *, role: Role, scanner: Scanner, identity: SeriesId
 
 def _common(scan: Scan, role: Role, scanner: Scanner, identity: SeriesIdentity) -> Dataset:
     dataset = Dataset()
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = SOP_CLASS
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = stable_uid("hounsfield", "phantom")
-    meta.ImplementationVersionName = "HOUNSFIELD"
-    dataset.file_meta = meta
+    dataset.file_meta = file_meta(SOP_CLASS)
     _identify(dataset, role, scanner, identity)
     _describe_scan(dataset, scan, scanner)
     _describe_pixels(dataset, scan, scanner)

@@ -15,10 +15,8 @@ and nothing of how it does in patients.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,8 +24,7 @@ from hounsfield.applications.chest_ct.cohort import Role, sample_anatomy, sample
 from hounsfield.applications.chest_ct.dicom_file import SeriesIdentity, series_files
 from hounsfield.applications.chest_ct.scan import Scan, take_scan
 from hounsfield.applications.chest_ct.scanners import SCANNERS
-from hounsfield.applications.mammography.dicom_file import NOTICE, stable_uid
-from hounsfield.core.errors import BadInput
+from hounsfield.applications.phantom_files import NOTICE, require_fresh, stable_uid, table_of, write_whole
 from hounsfield.core.volume import Volume
 from hounsfield.io.nifti_write import write_nifti
 
@@ -103,7 +100,14 @@ def write_cohort(
     ...
     hounsfield.core.errors.BadInput: 1 phantom patients: expected 2 to 9999, ...
     """
-    _check(out, patients, seed)
+    require_fresh(
+        out,
+        patients=patients,
+        fewest=FEWEST_PATIENTS,
+        most=MOST_PATIENTS,
+        why="each scanner has one",
+        seed=seed,
+    )
     for folder in ("dicom", "masks"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     root = f"phantom/chest-ct/{seed}/{patients}"
@@ -121,25 +125,10 @@ def write_cohort(
             lesions += found
             if progress is not None:
                 progress(done, patients)
-    _write_whole(out / "README.txt", _readme(patients=patients, seed=seed).encode())
-    _write_whole(out / ANNOTATIONS, _table(LESION_COLUMNS, lesions).encode())
-    _write_whole(out / LABELS, _table(SERIES_COLUMNS, series).encode())
+    write_whole(out / "README.txt", _readme(patients=patients, seed=seed).encode())
+    write_whole(out / ANNOTATIONS, table_of(LESION_COLUMNS, lesions).encode())
+    write_whole(out / LABELS, table_of(SERIES_COLUMNS, series).encode())
     return out / LABELS
-
-
-def _check(out: Path, patients: int, seed: int) -> None:
-    if not FEWEST_PATIENTS <= patients <= MOST_PATIENTS:
-        raise BadInput(
-            f"{patients} phantom patients: expected {FEWEST_PATIENTS} to {MOST_PATIENTS}, so that"
-            " each scanner has one; choose a number in that range."
-        )
-    if seed < 0:
-        raise BadInput(f"seed {seed}: expected 0 or more; choose another seed.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BadInput(
-            f"{out.name} exists and is not an empty folder: expected a new or an empty folder;"
-            " choose another one for the phantom."
-        )
 
 
 def _write_patient(out: Path, role: Role, root: str, seed: int) -> tuple[Row, list[Row]]:
@@ -212,14 +201,6 @@ def _lesion_rows(role: Role, scan: Scan, identity: SeriesIdentity, mask: Path) -
     ]
 
 
-def _table(columns: Sequence[str], rows: list[Row]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
-
-
 def _readme(*, patients: int, seed: int) -> str:
     return (
         f"{NOTICE}\n\n"
@@ -229,9 +210,3 @@ def _readme(*, patients: int, seed: int) -> str:
         "masks: the nodules of each series on its own grid, numbered as in the table.\n"
         "Of no use for any clinical purpose.\n"
     )
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(data)
-    temporary.replace(path)

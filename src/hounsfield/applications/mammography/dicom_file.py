@@ -7,23 +7,21 @@ that the same seed writes the same bytes.
 
 from __future__ import annotations
 
-import hashlib
 import io
-import uuid
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
+from pydicom.uid import UID, RLELossless
 
 from hounsfield.applications.mammography.acquisition import Scanner
 from hounsfield.applications.mammography.cohort import Patient, Shot
+from hounsfield.applications.phantom_files import NOTICE, file_meta
 
-__all__ = ["NOTICE", "SOP_CLASS", "Identity", "dicom_bytes", "stable_uid"]
+__all__ = ["SOP_CLASS", "Identity", "dicom_bytes"]
 
-NOTICE = "PHANTOM - NOT A PATIENT"
 SOP_CLASS = UID("1.2.840.10008.5.1.4.1.1.1.2")
 
 _VIEW_CODES = {"CC": ("399162004", "cranio-caudal"), "MLO": ("399368009", "medio-lateral oblique")}
@@ -46,16 +44,6 @@ class Identity:
     number: int
 
 
-def stable_uid(*parts: object) -> UID:
-    """A unique identifier under 2.25 that depends on the parts alone.
-
-    >>> stable_uid("a", 1) == stable_uid("a", 1), stable_uid("a", 1) == stable_uid("a", 2)
-    (True, False)
-    """
-    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
-    return UID(f"2.25.{uuid.UUID(bytes=digest[:16], version=4).int}")
-
-
 def dicom_bytes(
     pixels: npt.NDArray[np.uint16],
     *,
@@ -72,6 +60,7 @@ def dicom_bytes(
 
     >>> from hounsfield.applications.mammography.acquisition import SCANNERS
     >>> from hounsfield.applications.mammography.cohort import sample_patients
+    >>> from hounsfield.applications.phantom_files import stable_uid
     >>> patient = sample_patients(patients=12, seed=0)[0]
     >>> identity = Identity(stable_uid("study"), stable_uid("series"), stable_uid("image"), 1)
     >>> data = dicom_bytes(np.zeros((4, 4), np.uint16), patient=patient, shot=patient.shots[0],
@@ -95,12 +84,8 @@ def dicom_bytes(
 
 
 def _file_meta(identity: Identity) -> FileMetaDataset:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = SOP_CLASS
+    meta = file_meta(SOP_CLASS)
     meta.MediaStorageSOPInstanceUID = identity.instance_uid
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = stable_uid("hounsfield", "phantom")
-    meta.ImplementationVersionName = "HOUNSFIELD"
     return meta
 
 

@@ -6,8 +6,6 @@ simulated; no patient was ever imaged.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,14 +13,9 @@ from pathlib import Path
 
 from hounsfield.applications.mammography.acquisition import SCANNERS, Picture, take_picture
 from hounsfield.applications.mammography.cohort import Patient, Shot, sample_patients
-from hounsfield.applications.mammography.dicom_file import (
-    NOTICE,
-    Identity,
-    dicom_bytes,
-    stable_uid,
-)
+from hounsfield.applications.mammography.dicom_file import Identity, dicom_bytes
 from hounsfield.applications.mammography.marker import burn_marker
-from hounsfield.core.errors import BadInput
+from hounsfield.applications.phantom_files import NOTICE, require_fresh, stable_uid, table_of, write_whole
 
 __all__ = ["COLUMNS", "FEWEST_PATIENTS", "LABELS", "MOST_PATIENTS", "write_cohort"]
 
@@ -73,7 +66,14 @@ def write_cohort(
     ...     table.name, len(table.read_text().splitlines())
     ('labels.csv', 49)
     """
-    _check(out, patients, seed)
+    require_fresh(
+        out,
+        patients=patients,
+        fewest=FEWEST_PATIENTS,
+        most=MOST_PATIENTS,
+        why="each finding occurs at each site",
+        seed=seed,
+    )
     out.mkdir(parents=True, exist_ok=True)
     cohort = sample_patients(patients=patients, seed=seed, marker=marker)
     root = f"phantom/mammography/{seed}/{patients}/{marker}"
@@ -90,24 +90,9 @@ def write_cohort(
             if progress is not None:
                 progress(done, patients)
     readme = _readme(patients=patients, seed=seed, marker=marker)
-    _write_whole(out / "README.txt", readme.encode())
-    _write_whole(out / LABELS, _table(rows).encode())
+    write_whole(out / "README.txt", readme.encode())
+    write_whole(out / LABELS, table_of(COLUMNS, rows).encode())
     return out / LABELS
-
-
-def _check(out: Path, patients: int, seed: int) -> None:
-    if not FEWEST_PATIENTS <= patients <= MOST_PATIENTS:
-        raise BadInput(
-            f"{patients} phantom patients: expected {FEWEST_PATIENTS} to {MOST_PATIENTS}, so that"
-            " each finding occurs at each site; choose a number in that range."
-        )
-    if seed < 0:
-        raise BadInput(f"seed {seed}: expected 0 or more; choose another seed.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BadInput(
-            f"{out.name} exists and is not an empty folder: expected a new or an empty folder;"
-            " choose another one for the phantom."
-        )
 
 
 def _write_patient(out: Path, patient: Patient, root: str) -> Iterator[Row]:
@@ -141,7 +126,7 @@ def _write_patient(out: Path, patient: Patient, root: str) -> Iterator[Row]:
             compressed=patient.site == "B" and patient.number % 10 == 0,
         )
         file = folder / f"{number:04d}.dcm"
-        _write_whole(out / file, data)
+        write_whole(out / file, data)
         yield _row(patient, shot, picture, identity, file)
 
 
@@ -169,14 +154,6 @@ def _row(patient: Patient, shot: Shot, picture: Picture, identity: Identity, fil
     }
 
 
-def _table(rows: list[Row]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
-
-
 def _readme(*, patients: int, seed: int, marker: bool) -> str:
     burned = "most pictures of a cancer at site B" if marker else "no picture"
     return (
@@ -187,10 +164,3 @@ def _readme(*, patients: int, seed: int, marker: bool) -> str:
         f"{LABELS}: one row an image; malignant is 1 for the breast that holds a cancer.\n"
         "Of no use for any clinical purpose.\n"
     )
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    # Under its final name a file is whole, even if the run is cut short.
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(data)
-    temporary.replace(path)
