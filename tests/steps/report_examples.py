@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 
 from hounsfield.core.evidence import Evidence, Finding, Picture
+from hounsfield.steps.detection.evaluate import evaluate_detected
+from hounsfield.steps.segmentation.evaluate import evaluate_segmented
+from steps.marked_cases import detected
+from steps.outlined import outlined, setting
 
 PHANTOM = "PHANTOM DATA - not patients; nothing here says anything about clinical performance"
 TOO_SMALL = "n = 9: too few for a number; at least 20 are needed"
@@ -370,4 +374,9 @@ def rich() -> Evidence:
 
 
 FULL = {"binary": binary, "multiclass": multiclass, "multilabel": multilabel, "rich": rich}
-EXAMPLES = {**FULL, "minimal": lambda: Evidence("Bare")}
+EXAMPLES = {
+    **FULL,
+    "minimal": lambda: Evidence("Bare"),
+    "segmentation": lambda: evaluate_segmented(outlined(40, drop=0.08, images=2, absent=0.2), setting()),
+    "detection": lambda: evaluate_detected(detected(40, classes=("nodule", "mass"), boxes=True), setting()),
+}

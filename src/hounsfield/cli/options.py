@@ -38,6 +38,14 @@ _QUESTION = [
         metavar="CSV",
         help="Who should be in the data, for the audit: a CSV with the columns column,value,share.",
     ),
+    click.option(
+        "--masks", default="", metavar="NAME", help="Folder (or word of a name) of the masks, for segmentation."
+    ),
+    click.option("--channels", default="", metavar="A,B", help="Images of a case to learn from, by name."),
+    click.option(
+        "--marks", default="", metavar="FILE", help="Marked objects: CSV, COCO JSON, DICOM SR, RTSTRUCT, masks."
+    ),
+    click.option("--resample-masks", is_flag=True, help="Bring masks of another grid onto their image's."),
     click.option("--one-image-per-patient", is_flag=True, help="State that no two images share a patient."),
 ]
 
@@ -70,6 +78,10 @@ def question_of(given: dict[str, Any]) -> Any:
         split_by_date=given.get("split_by_date", ""),
         seed=given.get("seed", 0),
         targets=given.get("targets", ""),
+        masks=given.get("masks", ""),
+        channels=parts(given.get("channels", "")),
+        marks=given.get("marks", ""),
+        resample_masks=given.get("resample_masks", False),
     )
 
 

@@ -49,6 +49,13 @@ _WIDTH_OF_A_FILE = 120
 @click.option("--plane", type=click.Choice(["axial", "coronal", "sagittal", "all"]), default="all")
 @click.option("--frame", type=click.IntRange(min=1), metavar="N", help="Only this frame or slice, from 1.")
 @click.option("--at", default="", metavar="I,J,K", help="The voxel through which the planes run, from 0.")
+@click.option(
+    "--overlay",
+    type=click.Path(path_type=Path),
+    metavar="MASK|SEG|FOLDER",
+    help="Outline what a mask (NIfTI, PNG), a DICOM SEG, detections.csv or the --out of hu predict holds.",
+)
+@click.option("--resample", is_flag=True, help="With --overlay: bring a mask of another grid onto the image.")
 @click.option("--identity", is_flag=True, help="Show names, ids, dates, UIDs and free text as well.")
 @click.option("--no-picture", is_flag=True, help="Only the header.")
 @click.option(
@@ -67,8 +74,8 @@ _WIDTH_OF_A_FILE = 120
 @as_json_option
 def show(
     source: str, image: str, out: Path | None, window: str, plane: str, frame: int | None, at: str,
-    identity: bool, no_picture: bool, as_json: bool, augment: int | None, plan: str, seed: int | None,
-    changes: tuple[str, ...],
+    overlay: Path | None, resample: bool, identity: bool, no_picture: bool, as_json: bool,
+    augment: int | None, plan: str, seed: int | None, changes: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Look at an image of SOURCE: its header without the patient's identity, and a picture with the window of
     the header or the one given. A table lists what else is there. Reports and segmentations are printed.
@@ -76,20 +83,24 @@ def show(
     from hounsfield.steps.show import View, as_object
     from hounsfield.steps.show import show as look
 
-    given = window or plane != "all" or frame or at or identity or no_picture
+    given = window or plane != "all" or frame or at or identity or no_picture or overlay
     if augment is not None:
         if given:
             raise click.UsageError(
                 "--augment shows an image as a network sees it: leave out --window, --plane, --frame, --at, "
-                "--identity and --no-picture."
+                "--overlay, --identity and --no-picture."
             )
         _augmented(source, image, out, augment, plan, seed, changes, as_json)
         return
     if plan or seed is not None or changes:
         raise click.UsageError("--plan, --seed and KEY=VALUE go with --augment N.")
+    if resample and overlay is None:
+        raise click.UsageError("--resample goes with --overlay.")
     view = View(window=window, plane=plane, frame=frame or 0, at=_voxel(at))
     draw = not no_picture or out is not None
-    shown = look(source, image=image, view=view, identity=identity, draw=draw)
+    shown = look(
+        source, image=image, view=view, identity=identity, draw=draw, overlay=overlay, resample=resample
+    )
     if out is not None and shown.seen is not None:
         _write(out, shown.picture())
     if as_json:
@@ -201,6 +212,8 @@ def _say(shown: Shown) -> None:
         console.print(_tree(node))
     if shown.segments:
         console.print(Text("Segments", style="bold"), _table_of_segments(shown), sep="\n")
+    if shown.outlines:
+        console.print(Text("Overlay", style="bold"), _table_of_outlines(shown), sep="\n")
     for fault in shown.faults:
         console.print(Text(f"refused by scan: {fault}", style="yellow"))
     if shown.why_not and shown.why_not != "not asked for" and not shown.tree:
@@ -311,4 +324,17 @@ def _table_of_segments(shown: Shown) -> Any:
         volume = "" if s.volume_ml is None else f"{s.volume_ml:.4g}"
         words = [Text(w) for w in (s.label, s.category, s.kind, s.algorithm)]
         table.add_row(str(s.number), *words, str(s.frames), str(s.voxels), volume)
+    return table
+
+
+def _table_of_outlines(shown: Shown) -> Any:
+    """Colour, name and size; the colour's name stands beside it for who reads no colours."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    for outline in shown.outlines:
+        red, green, blue = outline.colour
+        mark = Text(f"  ■ {outline.colour_name}", style=f"rgb({red},{green},{blue})")
+        table.add_row(mark, Text(outline.text))
     return table

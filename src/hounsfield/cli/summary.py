@@ -14,7 +14,7 @@ __all__ = ["as_object", "say"]
 
 SHOWN = (
     "auroc", "auprc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "precision", "f1",
-    "brier", "ece",
+    "brier", "ece", "dice", "nsd", "hd95", "cpm", "ap",
 )  # fmt: skip
 
 
@@ -60,8 +60,8 @@ def say(run: Run) -> None:
     asked = f", positive class: {encoding.positive_name}" if encoding.kind == "binary" else ""
     click.echo(f"\n{how}, n = {len(run.predictions)}{kind}{asked}")
     for f in evidence.metrics:
-        if not f.label and f.name in SHOWN:
-            click.echo(f"  {f.name:<18} {f.text}")
+        if f.name in SHOWN and (not f.label or f.name == "dice"):
+            click.echo(f"  {' '.join((f.name, f.label)).strip():<18} {f.text}")
     for f in (*_warned(evidence), *(f for f in evidence.interventions if f.level != "info")):
         number = f" {f.text}" if f.low is not None else ""
         click.echo(f"  ! {' '.join((f.name, f.label)).strip()}{number}: {f.note}")

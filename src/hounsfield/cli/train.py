@@ -25,15 +25,18 @@ __all__ = ["recorded", "train"]
     "--plan", default="", metavar="NAME|FILE", help="article-a, article-b, article-c, or a plan.json."
 )
 @click.option(
-    "--task", type=click.Choice(["classification"]), default="classification", help="What is learned."
+    "--task",
+    type=click.Choice(["classification", "segmentation", "detection"]),
+    default="classification",
+    show_default=True,
+    help="What is learned: a class for each image, outlines of structures, or where things are.",
 )
 @click.option(
     "--budget",
     type=click.FloatRange(0, min_open=True),
-    default=8.0,
-    show_default=True,
+    default=None,
     metavar="MINUTES",
-    help="Time that training may take.",
+    help="Time that training may take  [8; segmentation 50, detection 60]",
 )
 @click.option(
     "--test-fraction",
@@ -77,27 +80,31 @@ __all__ = ["recorded", "train"]
 @click.option("--keep-cache", is_flag=True, help="Leave decoded pixels in the run's folder.")
 @as_json_option
 def train(source: str, changes: tuple[str, ...], out: Path, as_json: bool, **given: Any) -> None:
-    """Train a classifier on SOURCE (folder, zip or file: DICOM, NIfTI, PNG/JPEG/TIFF class folders, .npz) and
-    report what it can do. The plan is designed from the data; KEY=VALUE changes it, e.g. fit.epochs=20.
+    """Train on SOURCE (folder, zip or file: DICOM, NIfTI, PNG/JPEG/TIFF, .npz) and report what the model can
+    do: a classifier of images in class folders or with --labels; with --task segmentation on images with masks
+    beside them; with --task detection on images with marked objects (--marks). The plan is designed from the data; KEY=VALUE changes it, e.g. fit.epochs=20.
     On several processors: torchrun --nproc-per-node N -m hounsfield train …"""
     from hounsfield.cli.summary import as_object, say
     from hounsfield.face import read_plan
     from hounsfield.pipeline import follow
     from hounsfield.pipeline import train as run_train
+    from hounsfield.pipeline.seeing import MINUTES
     from hounsfield.steps.group import is_follower
     from hounsfield.steps.study import Study
 
     wanted = changes_of(changes)
     plan = read_plan(given["plan"]) if given["plan"] else None
+    task = plan.task if plan and given["task"] == "classification" else given["task"]
     if (seed := given.pop("seed")) is not None:
         wanted.setdefault("seed", seed)
     study = Study(
         source=source,
         out=out,
         question=question_of(given),
+        task=task,
         plan=plan,
         changes=wanted,
-        budget_minutes=given["budget"],
+        budget_minutes=given["budget"] or MINUTES[task],
         resume=given["resume"],
         keep_cache=given["keep_cache"],
         unlabelled=given["unlabelled"],

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from hounsfield.core.errors import BadInput
 from hounsfield.core.index import Series
+from hounsfield.core.marked import Marked
 from hounsfield.core.redact import listed, pattern
 
 __all__ = ["Case", "Label", "LabelEncoding"]
@@ -87,6 +88,11 @@ class Case:
     patient it is unique to the case and `patient_known` is False. `groups` are the columns along
     which results are broken down (sex, age band, site, scanner, …). `answer` is None if unknown. `when` is
     the place of its date among the cohort's, 0 the earliest: no date is kept.
+
+    Where places are asked for, several `images` are channels on the grid of the first. `masks` are pairs of a
+    structure's name and the image that is above 0 in it, or of "" and an image of the numbers of structures;
+    `annotated` are the numbers of the structures that were outlined at all (None: all). `within` is an image
+    above 0 where the case counts (a field of view). `marked` are objects; None where nobody marked the image.
     """
 
     id: str
@@ -97,3 +103,7 @@ class Case:
     patient_known: bool = True
     given_part: str = ""
     when: int | None = None
+    masks: tuple[tuple[str, Series], ...] = ()
+    annotated: tuple[int, ...] | None = None
+    within: Series | None = None
+    marked: tuple[Marked, ...] | None = None

@@ -7,9 +7,20 @@ from pathlib import Path
 from typing import Literal
 
 from hounsfield.core.case import LabelEncoding
+from hounsfield.core.errors import BadInput
 from hounsfield.core.plan import Plan
 
-__all__ = ["Calibration", "Curve", "Form", "GroupPoint", "Model", "OperatingPoint", "Referral", "Typicality"]
+__all__ = [
+    "Calibration",
+    "Cleaning",
+    "Curve",
+    "Form",
+    "GroupPoint",
+    "Model",
+    "OperatingPoint",
+    "Referral",
+    "Typicality",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +131,45 @@ class Typicality:
 
 
 @dataclass(frozen=True, slots=True)
+class Cleaning:
+    """What is tidied in a predicted mask, one value a structure in the order of the labels 1, 2, …
+
+    `largest_only` keeps the largest component, `least_mm3` drops components of less volume (0: none; voxels
+    where no spacing is known), `fill` closes holes. All were chosen on validation cases; `notes` say in words
+    what was tried and what it gained.
+
+    >>> Cleaning((True, False), (0.0, 12.5), (False, False)).text(("anterior", "posterior"))
+    'anterior: the largest component only; posterior: components below 12.5 mm³ dropped'
+    """
+
+    largest_only: tuple[bool, ...] = ()
+    least_mm3: tuple[float, ...] = ()
+    fill: tuple[bool, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not len(self.largest_only) == len(self.least_mm3) == len(self.fill):
+            raise BadInput("a cleaning of masks has another number of structures in each of its parts")
+
+    @property
+    def changes(self) -> bool:
+        """True where anything is tidied at all."""
+        return any(self.largest_only) or any(self.fill) or any(m > 0 for m in self.least_mm3)
+
+    def text(self, structures: tuple[str, ...]) -> str:
+        """What is tidied in words, "none" where nothing is."""
+        said = []
+        for name, largest, least, fill in zip(
+            structures, self.largest_only, self.least_mm3, self.fill, strict=True
+        ):
+            parts = ["the largest component only"] if largest else []
+            parts += [f"components below {least:g} mm³ dropped"] if least > 0 else []
+            parts += ["holes filled"] if fill else []
+            said += [f"{name}: {', '.join(parts)}"] if parts else []
+        return "; ".join(said) or "none"
+
+
+@dataclass(frozen=True, slots=True)
 class Form:
     """A member's weights in another file, or why there is none: "onnx", or "int8" (ONNX in 8-bit integers).
 
@@ -146,7 +196,8 @@ class Model:
 
     `members` are safetensors files in `directory`; the prediction is the mean of their probabilities.
     `data_digest` is the hash of the cohort it was trained on. `forms` are the members as ONNX. `referral` and
-    `typicality` say when a case goes to a reader; a model of an older version has neither.
+    `typicality` say when a case goes to a reader; `cleaning` how predicted masks are tidied. A model of an
+    older version has none of them.
     """
 
     directory: Path
@@ -160,6 +211,7 @@ class Model:
     forms: tuple[Form, ...] = ()
     referral: Referral | None = None
     typicality: Typicality | None = None
+    cleaning: Cleaning | None = None
 
     def form(self, member: str, kind: Literal["onnx", "int8"]) -> Form | None:
         """A member's weights in this form, None where it was not kept."""

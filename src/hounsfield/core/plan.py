@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from hounsfield.core.errors import BadInput
+from hounsfield.core.plan_regions import Detection, Grid, Segmentation
 from hounsfield.core.plan_sections import (
     ORDER,
     Augment,
@@ -30,15 +31,28 @@ from hounsfield.core.registry import nearest
 __all__ = [
     "ORDER",
     "Augment",
+    "Detection",
     "Export",
     "Fit",
+    "Grid",
     "Input",
     "Mitigation",
     "Network",
     "Plan",
     "Pretrain",
+    "Segmentation",
+    "Task",
     "Validation",
 ]
+
+Task = Literal["classification", "segmentation", "detection"]
+
+_OF_OTHERS = {
+    "classification": {"grid", "segmentation", "detection"},
+    "segmentation": {"input", "detection", "mitigation", "pretrain", "export"},
+    "detection": {"input", "segmentation", "mitigation", "pretrain", "export"},
+}
+"""Sections that say nothing in a task: they are neither written nor hashed."""
 
 
 class Plan(Section):
@@ -50,9 +64,12 @@ class Plan(Section):
     """
 
     name: str = "designed"
-    task: Literal["classification"] = "classification"
+    task: Task = "classification"
     application: str = ""
     input: Input = Input()
+    grid: Grid = Grid()
+    segmentation: Segmentation = Segmentation()
+    detection: Detection = Detection()
     augment: Augment = Augment()
     network: Network = Network()
     fit: Fit = Fit()
@@ -72,8 +89,8 @@ class Plan(Section):
         return {k: " ".join(v.split()) for k, v in value.items()}
 
     def to_json(self) -> str:
-        """The plan as indented JSON, sections in reading order."""
-        return json.dumps(self.model_dump(mode="json"), indent=2)
+        """The plan as indented JSON, sections of its task in reading order."""
+        return json.dumps(self.model_dump(mode="json", exclude=_OF_OTHERS[self.task]), indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
@@ -116,7 +133,7 @@ class Plan(Section):
 
     def digest(self) -> str:
         """A hash of every choice (not of the reasons, the thread count or the device)."""
-        raw = self.model_dump(mode="json", exclude={"reasons", "threads", "device"})
+        raw = self.model_dump(mode="json", exclude={"reasons", "threads", "device", *_OF_OTHERS[self.task]})
         return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()[:16]
 
 

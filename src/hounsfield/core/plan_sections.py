@@ -166,6 +166,10 @@ class Network(Section):
     `weights` is "" (start from random numbers), "pretrained" (timm's hub or cache), or a local
     safetensors file. `trainable_layers` = N freezes all but the last N layers of the backbone;
     -1 trains everything. A volume takes the weights of a 2D network by inflation (Carreira 2017).
+
+    Of "unet" and "detector", `depth` stages double their channels from `width` to at most `widest`;
+    `strides` and `kernels` (k, j, i) are one a stage (empty: halved where an axis is long enough, 3), `blocks`
+    the residual blocks of each.
     """
 
     name: str = "compact"
@@ -174,6 +178,10 @@ class Network(Section):
     dropout: float = 0.0
     weights: str = ""
     trainable_layers: int = -1
+    widest: Positive = 320
+    blocks: Positive = 1
+    strides: tuple[tuple[Positive, Positive, Positive], ...] = ()
+    kernels: tuple[tuple[Positive, Positive, Positive], ...] = ()
 
 
 class Fit(Section):

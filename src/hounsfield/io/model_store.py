@@ -11,7 +11,16 @@ from typing import Any
 
 from hounsfield.core.case import LabelEncoding
 from hounsfield.core.errors import BadInput
-from hounsfield.core.model import Calibration, Form, GroupPoint, Model, OperatingPoint, Referral, Typicality
+from hounsfield.core.model import (
+    Calibration,
+    Cleaning,
+    Form,
+    GroupPoint,
+    Model,
+    OperatingPoint,
+    Referral,
+    Typicality,
+)
 from hounsfield.core.plan import Plan
 from hounsfield.io.files import write_text
 
@@ -29,6 +38,7 @@ def write_model(model: Model) -> None:
         "calibration": asdict(model.calibration),
         "referral": _finite(model.referral),
         "typicality": asdict(model.typicality) if model.typicality else None,
+        "cleaning": asdict(model.cleaning) if model.cleaning else None,
         "data_digest": model.data_digest,
         "plan_digest": model.plan.digest(),
         "card": model.card,
@@ -64,6 +74,7 @@ def read_model(folder: Path | str) -> Model:
             forms=tuple(Form(**form) for form in facts.get("forms", ())),
             referral=_referral(facts.get("referral")),
             typicality=_typicality(facts.get("typicality")),
+            cleaning=_cleaning(facts.get("cleaning")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise BadInput(
@@ -122,6 +133,10 @@ def _typicality(facts: dict[str, Any] | None) -> Typicality | None:
     return Typicality(**{**facts, "modalities": tuple(facts["modalities"])}) if facts else None
 
 
+def _cleaning(facts: dict[str, Any] | None) -> Cleaning | None:
+    return Cleaning(**{name: tuple(values) for name, values in facts.items()}) if facts else None
+
+
 def digest_of(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as stream:
@@ -157,6 +172,7 @@ def _card(model: Model) -> str:
         ),
         *([f"- consent to thresholds by group: {model.plan.mitigation.consent}"] if point.groups else []),
         f"- calibration: {model.calibration.text}",
+        *(f"- cleaning of masks: {note}" for note in (model.cleaning.notes if model.cleaning else ())),
         f"- members: {len(model.members)}; data {model.data_digest}; plan {model.plan.digest()}",
         *(f"- {form.file or form.kind}: {form.note}" for form in model.forms),
         "",

@@ -30,6 +30,14 @@ def evaluate_model(study: Study, run: Path, *, progress: Progress | None = None)
 
     clock = Clock(progress or Silent())
     model = read_model(run)
+    if model.plan.task == "segmentation":
+        from hounsfield.pipeline.outlining import evaluate_outlines
+
+        return evaluate_outlines(replace(study, task="segmentation"), model, clock)
+    if model.plan.task == "detection":
+        from hounsfield.pipeline.locating import evaluate_marks
+
+        return evaluate_marks(replace(study, task="detection"), model, clock)
     folder = RunFolder(study.out)
     with folder.opened(resume=False):
         looked = look(study, folder.cache, clock, encoding=model.encoding, split=False)

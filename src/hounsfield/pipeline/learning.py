@@ -201,6 +201,9 @@ def fitted_members(job: Job, group: Group, clock: Clock) -> Fitted:
     return fitted
 
 
+_REACHED = {"val_auroc": "AUROC", "val_dice": "Dice", "val_sensitivity": "sensitivity"}
+
+
 def hearing(progress: Progress, total: int) -> Callable[[dict[str, Any]], None]:
     """Turns what training says of itself into progress; `total` epochs are to come, 0 if nobody knows."""
     done: dict[Any, int] = {}
@@ -216,8 +219,9 @@ def hearing(progress: Progress, total: int) -> Callable[[dict[str, Any]], None]:
             note = f"pretraining epoch {facts['epoch'] + 1}/{facts['of']} loss {facts['pretrain_loss']:.3f}"
         if "val_loss" in facts:
             note += f" loss {facts['train_loss']:.3f} validation {facts['val_loss']:.3f}"
-            if facts["val_auroc"] is not None:
-                note += f" AUROC {facts['val_auroc']:.3f}"
+            for key, name in _REACHED.items():
+                if facts.get(key) is not None:
+                    note += f" {name} {facts[key]:.3f}"
         reached = sum(done.values())
         progress.advance(reached, max(total, reached), note)
 

@@ -45,6 +45,14 @@ def train(study: Study, *, progress: Progress | None = None) -> Run:
     Under torchrun this is what rank 0 does; the other processes `follow` it.
     """
     clock = Clock(progress or Silent())
+    if study.task == "segmentation":
+        from hounsfield.pipeline.outlining import train_outlines
+
+        return train_outlines(study, clock)
+    if study.task == "detection":
+        from hounsfield.pipeline.locating import train_marks
+
+        return train_marks(study, clock)
     folder = RunFolder(study.out)
     with together(study) as group, folder.opened(resume=study.resume):
         looked = look(study, folder.cache, clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -38,6 +39,17 @@ MEANING = {
     "modality": "Modality (0008,0060), or the kind of file",
     "density": "breast density, of the label table",
 }
+ASKED = {
+    "segmentation": (
+        "images and masks read", "cases with outlines",
+        "masks and further channels of a case, and images that nobody outlined", "what a reader outlined",
+    ),
+    "detection": (
+        "images read", "cases that a reader has seen",
+        "masks and further channels of a case, and images that nobody has looked at", "what a reader marked",
+    ),
+}  # fmt: skip
+"""Of tasks that ask where something is: what was read, what a case is, what is left out, the label."""
 PACKAGES = ("torch", "numpy", "scipy", "pydicom", "opencv-python-headless", "timm")
 
 
@@ -47,14 +59,12 @@ def tables_of(index: Index, cohort: Cohort, plan: Plan) -> dict[str, Any]:
     parts = {name: cases for name, cases in parts.items() if cases}
     patients = {name: len({c.patient for c in cases}) for name, cases in parts.items()}
     everyone = len({s.patient for s in index.series if s.patient}) or None
+    usual = ("images read", "images with a usable label", "no label, or a class that was not asked for", "")
+    read, used, why, label = ASKED.get(plan.task, usual)
+    owners = len({c.patient for c in cohort.cases}) if cohort.patients_known else None
     flow = [
-        ("images read", len(index.series), everyone, "files that are no image are listed below"),
-        (
-            "images with a usable label",
-            len(cohort.cases),
-            len({c.patient for c in cohort.cases}) if cohort.patients_known else None,
-            "no label, or a class that was not asked for",
-        ),
+        (read, len(index.series), everyone, "files that are no image are listed below"),
+        (used, len(cohort.cases), owners, why),
         *((name, len(cases), patients[name], "") for name, cases in parts.items()),
     ]
     return {
@@ -64,21 +74,18 @@ def tables_of(index: Index, cohort: Cohort, plan: Plan) -> dict[str, Any]:
         "demographics": _demographics(parts),
         "refused": [list(x) for x in Counter(r.reason for r in index.refused).most_common(12)],
         "sources": _sources(cohort),
-        "dictionary": _dictionary(cohort),
+        "dictionary": _dictionary(cohort, label),
         "plan": _plan_rows(plan),
     }
 
 
 def context_of(model: Model, cohort: Cohort, seconds: Mapping[str, float], command: str) -> dict[str, Any]:
     """Versions, hashes and settings by which a run can be told from another and done again."""
-    plan, encoding = model.plan, model.encoding
+    plan = model.plan
     return {
         "task": plan.task,
         "application": plan.application,
-        "kind": encoding.kind,
-        "classes": list(encoding.classes),
-        "positive": encoding.positive_name if encoding.kind == "binary" else "",
-        "target": list(encoding.target),
+        **_asked(model),
         "hounsfield": _version("hounsfield"),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -91,8 +98,22 @@ def context_of(model: Model, cohort: Cohort, seconds: Mapping[str, float], comma
         "device": plan.device,
         "seconds": dict(seconds),
         "command": command,
-        "calibration": model.calibration.text,
+        **({"calibration": model.calibration.text} if plan.task == "classification" else {}),
+        **({"cleaning": model.cleaning.text(model.encoding.classes)} if model.cleaning else {}),
         "members": len(model.members),
+    }
+
+
+def _asked(model: Model) -> dict[str, Any]:
+    """What the outputs mean."""
+    encoding = model.encoding
+    if model.plan.task != "classification":
+        return {"classes": list(encoding.classes)}
+    return {
+        "kind": encoding.kind,
+        "classes": list(encoding.classes),
+        "positive": encoding.positive_name if encoding.kind == "binary" else "",
+        "target": list(encoding.target),
     }
 
 
@@ -157,14 +178,18 @@ def _sources(cohort: Cohort) -> list[dict[str, Any]]:
     return rows
 
 
-def _dictionary(cohort: Cohort) -> list[dict[str, Any]]:
-    """The label and every column that results are broken down by: what it is, its values, what is missing."""
+def _dictionary(cohort: Cohort, meaning: str) -> list[dict[str, Any]]:
+    """The label and every column that results are broken down by: what it is, its values, what is missing.
+
+    `meaning` is what the label is where it is no class of the whole image.
+    """
     encoding, cases = cohort.encoding, cohort.cases
     target = ", ".join(encoding.target) or "class of the image's folder"
     counts = cohort.class_counts(cases)
     label = {
         "column": target,
-        "meaning": f"the label: {encoding.kind}"
+        "meaning": meaning
+        or f"the label: {encoding.kind}"
         + (f", positive is {encoding.positive_name}" if encoding.kind == "binary" else ""),
         "values": ", ".join(f"{name} {count}" for name, count in counts.items()),
         "missing": sum(c.answer is None for c in cases),
@@ -194,7 +219,7 @@ def _digest(model: Model) -> str:
 
 def _plan_rows(plan: Plan) -> list[list[str]]:
     rows = []
-    for name, value in plan.model_dump(mode="json").items():
+    for name, value in json.loads(plan.to_json()).items():
         if name == "reasons":
             continue
         cells = {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}

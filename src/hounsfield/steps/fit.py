@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from hounsfield.steps.job import Job, read_job, write_job
 from hounsfield.steps.mitigation import require_possible, training_groups
 from hounsfield.steps.prepare import Prepared
 
-__all__ = ["Fitted", "Progress", "fit", "follow", "job_of", "members_beside"]
+__all__ = ["Fitted", "Progress", "events_of", "fit", "follow", "histories_of", "job_of", "members_beside", "train_members", "weights_of"]
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -46,13 +46,7 @@ class Fitted:
     @property
     def events(self) -> tuple[str, ...]:
         """What went wrong on the way and was recovered from, in words."""
-        found = [
-            f"member {member}: {said}"
-            for member, history in enumerate(self.histories)
-            for epoch in history
-            for said in epoch.get("events", ())
-        ]
-        return tuple(found)
+        return events_of(self.histories)
 
 
 def job_of(cohort: Cohort, plan: Plan, prepared: Prepared, folder: Path, *, start: Path | None = None) -> Job:
@@ -83,6 +77,12 @@ def job_of(cohort: Cohort, plan: Plan, prepared: Prepared, folder: Path, *, star
 
 
 def fit(job: Job, *, progress: Progress | None = None, group: Group = ALONE) -> Fitted:
+    """Train the members of a classification (`train_members`) and collect what they say of their folds."""
+    train_members(job, progress=progress, group=group)
+    return _collect(job)
+
+
+def train_members(job: Job, *, progress: Progress | None = None, group: Group = ALONE) -> None:
     """Train `plan.validation.members` networks; a member that is finished is not trained again.
 
     On a CPU with several cores members train in processes of their own, so that many cores are used
@@ -105,7 +105,27 @@ def fit(job: Job, *, progress: Progress | None = None, group: Group = ALONE) -> 
         for member in waiting:
             # as many threads as beside its siblings: a resumed member must end at the same weights
             train_member(job, member, say, group)
-    return _collect(job)
+
+
+def histories_of(job: Job) -> tuple[list[dict[str, Any]], ...]:
+    """What every member reached, epoch by epoch."""
+    folders = (job.member_folder(m) for m in range(job.plan.validation.members))
+    return tuple(json.loads((folder / "history.json").read_text()) for folder in folders)
+
+
+def weights_of(job: Job) -> tuple[Path, ...]:
+    """The weight file of every member."""
+    return tuple(job.member_folder(m) / "weights.safetensors" for m in range(job.plan.validation.members))
+
+
+def events_of(histories: Sequence[Sequence[dict[str, Any]]]) -> tuple[str, ...]:
+    """What went wrong on the way and was recovered from, in words."""
+    return tuple(
+        f"member {member}: {said}"
+        for member, history in enumerate(histories)
+        for epoch in history
+        for said in epoch.get("events", ())
+    )
 
 
 def follow(group: Group) -> None:
@@ -131,7 +151,7 @@ def _collect(job: Job) -> Fitted:
     outputs = job.encoding.outputs
     total = np.zeros((len(job.answers), outputs))
     count = np.zeros(len(job.answers))
-    weights, histories, folds = [], [], []
+    folds = []
     stressed, stressed_rows = [], []
     for member in range(job.plan.validation.members):
         home = job.member_folder(member)
@@ -142,10 +162,8 @@ def _collect(job: Job) -> Fitted:
             stressed.append(views.reshape(-1, outputs))
             stressed_rows.append(np.tile(z["rows"], len(views)))
             folds.append(z["rows"])
-        weights.append(home / "weights.safetensors")
-        histories.append(json.loads((home / "history.json").read_text()))
     logits = total / np.maximum(count, 1)[:, None]
     return Fitted(
-        tuple(weights), tuple(histories), logits, count > 0, job.answers,
+        weights_of(job), histories_of(job), logits, count > 0, job.answers,
         np.concatenate(stressed), np.concatenate(stressed_rows), tuple(folds),
     )  # fmt: skip

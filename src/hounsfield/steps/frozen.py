@@ -27,7 +27,8 @@ def caches(job: Job, world: int) -> bool:
 
     One process only: several would each have to compute or to wait.
     """
-    return job.plan.fit.cache_frozen and world == 1 and job.plan.augment.is_nothing
+    alone = world == 1 and job.grid is None
+    return job.plan.fit.cache_frozen and alone and job.plan.augment.is_nothing
 
 
 def cached_features(job: Job, learner: Learner) -> NDArray[np.float32] | None:

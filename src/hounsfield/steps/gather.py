@@ -19,7 +19,7 @@ from hounsfield.steps.labels import LabelTable, join_labels, read_labels
 from hounsfield.steps.split import assign_folds, hold_back
 from hounsfield.steps.split_designs import folds_of_column, latest
 
-__all__ = ["Question", "gather", "image_groups", "resplit"]
+__all__ = ["Question", "TableFacts", "case_of", "gather", "image_groups", "resplit", "table_facts"]
 
 PATIENT_COLUMNS = ("patientid", "patient", "subjectid", "subject", "participantid", "mrn")
 GROUP_COLUMNS = {
@@ -51,6 +51,10 @@ class Question:
     `split_by_date` names a column of dates, or "images" for the images' own study date: the latest patients
     are then the test part. `folds_by` is a group column whose values are the folds; `outer_folds` asks for
     nested cross-validation.
+
+    Where places are asked for, `masks` names the folder of the masks (or a word of their names), `channels`
+    the images of a case that are learned from, `marks` a file of marked objects; `resample_masks` lets masks
+    be brought onto the grid of their image.
     """
 
     labels: str = ""
@@ -69,6 +73,10 @@ class Question:
     split_by_date: str = ""
     folds_by: str = ""
     outer_folds: int = 0
+    masks: str = ""
+    channels: tuple[str, ...] = ()
+    marks: str = ""
+    resample_masks: bool = False
 
     @property
     def held_back(self) -> float:
@@ -119,6 +127,34 @@ def gather(
 def resplit(cohort: Cohort, question: Question, links: Sequence[tuple[str, str]]) -> Cohort:
     """The same cases split again so that cases linked as duplicates stay on one side."""
     return _split(cohort, question, links)
+
+
+@dataclass(frozen=True, slots=True)
+class TableFacts:
+    """What a table says of images besides their answer: a row an image, the group columns, the patient's."""
+
+    rows: Mapping[str, Mapping[str, str]]
+    groups: Mapping[str, str]
+    patient: str
+    notes: tuple[str, ...]
+
+
+def table_facts(index: Index, question: Question, series: Sequence[Series]) -> TableFacts:
+    """Groups and patients of the images of a question about places, whose answer is no column.
+
+    Raises BadInput for a table that cannot be read or joined.
+    """
+    table = read_labels(Path(question.labels)) if question.labels else None
+    groups = _group_columns(question, table)
+    column = _patient_column(question, table)
+    rows, notes = _rows(replace(index, series=tuple(series)), question, table, tuple(groups.values()))
+    return TableFacts(rows, groups, column, tuple(notes))
+
+
+def case_of(series: Series, facts: TableFacts, question: Question) -> Case:
+    """A case without an answer: its patient and groups."""
+    row = facts.rows.get(series.id, {})
+    return _case(series, None, "", row, facts.groups, facts.patient, question)
 
 
 def _table(question: Question) -> LabelTable | None:
@@ -190,7 +226,7 @@ def _patient_column(question: Question, table: LabelTable | None) -> str:
 
 def _case(
     series: Series,
-    encoding: LabelEncoding,
+    encoding: LabelEncoding | None,
     text: str,
     row: Mapping[str, str],
     groups: Mapping[str, str],
@@ -209,7 +245,7 @@ def _case(
         id=series.id,
         patient=patient or study or f"image {series.id}",
         images=(series,),
-        answer=encoding.encode(text),
+        answer=encoding.encode(text) if encoding else None,
         groups=named,
         patient_known=bool(patient) or question.one_image_per_patient,
         given_part=series.part,

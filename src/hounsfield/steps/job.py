@@ -15,6 +15,8 @@ from hounsfield.core.errors import HounsfieldError
 from hounsfield.core.plan import Plan
 from hounsfield.io.files import whole_file, write_text
 from hounsfield.steps.prepare import Prepared
+from hounsfield.steps.regions.grid_store import GridStore
+from hounsfield.steps.regions.prepare import grid_folder
 
 __all__ = ["Job", "read_job", "write_job"]
 
@@ -27,6 +29,9 @@ class Job:
     `threads` is for each member, `beside` how many members train at once. `start` is a safetensors file of
     weights, learned without labels, from which every member starts; None leaves that to the plan.
     `groups` and `patients` (N,) are numbers that say who belongs together, where a mitigation asks.
+
+    Where places are learned, `grid` holds the images, `cases` names the development cases in it, and `prepared`
+    holds nothing.
     """
 
     folder: Path
@@ -41,6 +46,8 @@ class Job:
     start: Path | None = None
     groups: NDArray[np.int64] | None = None
     patients: NDArray[np.int64] | None = None
+    grid: GridStore | None = None
+    cases: tuple[str, ...] = ()
 
     def member_folder(self, number: int) -> Path:
         """Where a member keeps what it learned."""
@@ -69,6 +76,7 @@ def write_job(job: Job) -> None:
         "threads": job.threads,
         "beside": job.beside,
         "start": job.start.name if job.start else "",
+        "cases": job.cases,
     }
     write_text(job.folder / "job.json", json.dumps(facts))
 
@@ -78,7 +86,9 @@ def read_job(folder: Path) -> Job:
     try:
         facts = json.loads((folder / "job.json").read_text())
         home = next((p for p in folder.parents if (p / "cache").is_dir()), folder.parent)
-        prepared = Prepared.open(home / "cache")
+        cache = home / "cache"
+        grid = GridStore.open(grid_folder(cache)) if facts["cases"] else None
+        prepared = Prepared.nothing() if grid else Prepared.open(cache)
         with np.load(folder / "rows.npz", allow_pickle=False) as z:
             rows, answers, fold = z["rows"], z["answers"], z["fold"]
             groups, patients = (z[k] if k in z.files else None for k in ("groups", "patients"))
@@ -95,5 +105,5 @@ def read_job(folder: Path) -> Job:
     start = folder / facts["start"] if facts["start"] else None
     return Job(
         folder, plan, encoding, prepared, rows, answers, fold, facts["threads"], facts["beside"], start,
-        groups, patients,
+        groups, patients, grid, tuple(facts["cases"]),
     )  # fmt: skip

@@ -12,12 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hounsfield.core.plan import Plan
 from hounsfield.networks import build
 from hounsfield.networks.classifier import Classifier
 from hounsfield.networks.dropout import not_compiled, set_rows
 from hounsfield.networks.freeze import set_trainable
 from hounsfield.networks.stages import Prefix, frozen_prefix
 from hounsfield.networks.synced import synced
+from hounsfield.networks.unet import build_unet
 from hounsfield.networks.weights import load_weights
 from hounsfield.steps.balance import Balance
 from hounsfield.steps.batches import Piece
@@ -26,7 +28,7 @@ from hounsfield.steps.group import ALONE, Group
 from hounsfield.steps.job import Job
 from hounsfield.steps.schedule import optimiser_of, set_rate
 
-__all__ = ["Learner", "compiles", "network_of"]
+__all__ = ["Learner", "compiles", "network_of", "network_of_plan", "network_shape"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -37,17 +39,30 @@ _LONG = 5000
 def network_of(job: Job, number: int) -> Classifier:
     """The network of a job with the weights that a member starts from."""
     seed = int(job.seed(number, 0xB1).generate_state(1, np.uint64)[0] >> np.uint64(1))
-    plan = job.plan
-    network = build(
-        plan.network,
-        channels=plan.input.channels,
-        outputs=job.encoding.outputs,
-        size=plan.input.size,
-        seed=seed,
-    )
+    network = network_of_plan(job.plan, job.encoding.outputs, seed=seed)
     if job.start is not None:
         load_weights(network, job.start)
     return network
+
+
+def network_of_plan(plan: Plan, outputs: int, *, seed: int | None = None) -> Classifier:
+    """The network that a plan describes; `outputs` counts where images are classified."""
+    if plan.task == "classification":
+        return build(
+            plan.network, channels=plan.input.channels, outputs=outputs, size=plan.input.size, seed=seed
+        )
+    grid = plan.grid
+    if plan.task == "segmentation":
+        return build_unet(
+            plan.network, channels=len(grid.channels), outputs=plan.segmentation.outputs, size=grid.patch,
+            deep=plan.segmentation.deep_supervision, seed=seed,
+        )  # fmt: skip
+    from hounsfield.networks.detector import build_detector
+
+    return build_detector(
+        plan.network, channels=len(grid.channels), classes=len(plan.detection.classes), patch=grid.patch,
+        stride=plan.detection.stride, seed=seed,
+    )  # fmt: skip
 
 
 class Learner:
@@ -55,7 +70,7 @@ class Learner:
 
     def __init__(self, job: Job, number: int, loss: Loss, device: torch.device, group: Group = ALONE) -> None:
         self.plan, self.loss, self.device, self.group = job.plan, loss, device, group
-        flat = job.plan.input.size[0] == 1
+        flat = len(network_shape(job.plan)) == 2
         form = torch.channels_last if flat else torch.channels_last_3d
         self.network: Classifier = network_of(job, number).to(device).to(memory_format=form)  # type: ignore[call-overload]
         if group.world > 1:
@@ -191,6 +206,12 @@ class Learner:
         if not any(name.startswith("optimiser|") for name in kept):
             self.optimiser.state.clear()
         self.optimiser.zero_grad(set_to_none=True)
+
+
+def network_shape(plan: Plan) -> tuple[int, ...]:
+    """The voxels of one image of a batch, (J, I) or (K, J, I)."""
+    size = plan.input.size if plan.task == "classification" else plan.grid.patch
+    return size[1:] if size[0] == 1 else size
 
 
 def compiles(job: Job, device: torch.device, steps: int) -> bool:

@@ -18,14 +18,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from hounsfield.core.errors import HounsfieldError
-from hounsfield.io.files import whole_file, write_text
-from hounsfield.metrics.discrimination import area
+from hounsfield.io.files import write_text
 from hounsfield.networks.weights import save_weights
-from hounsfield.steps.balance import Balance, balance_of
-from hounsfield.steps.batches import Batches, Epoch
 from hounsfield.steps.checkpoint import read_checkpoint, write_checkpoint
 from hounsfield.steps.compute import computing, pick_device, short_of_memory
 from hounsfield.steps.frozen import cached_features, caches
@@ -33,11 +29,10 @@ from hounsfield.steps.group import ALONE, Group
 from hounsfield.steps.guard import EVERY, Guard, Place
 from hounsfield.steps.job import Job, read_job
 from hounsfield.steps.learner import Learner, compiles
+from hounsfield.steps.member_task import MemberBatches, task_of_member
 from hounsfield.steps.pieces import halved, pieces_of
 from hounsfield.steps.schedule import rate_at
 from hounsfield.steps.stop import Stop, listening
-from hounsfield.steps.validate import stressed_logits, validation_logits
-from hounsfield.tasks.classification import loss_of, targets_of, terms_of
 
 __all__ = ["train_member"]
 
@@ -70,17 +65,11 @@ class _Training:
     def __init__(self, job: Job, number: int, report: Report, group: Group, stop: Stop) -> None:
         self.job, self.number, self.plan = job, number, job.plan
         self.report, self.group, self.stop = report, group, stop
-        self.training, self.validation = job.parts(number)
-        self.targets = targets_of(job.answers, job.encoding)
-        self.loss = loss_of(job.plan.fit, job.encoding, self.targets[self.training])
         device = pick_device(job.plan.device)
-        self.batches = Batches(job, number, self.targets, device, threads=job.threads)
-        self.learner = Learner(job, number, self.loss, device, group)
-        self.balance = self.batches.balance = self.learner.balance = balance_of(job, number)
-        if self.balance is not None:  # group-DRO has weights of its own, in place of the classes'
-            weighed = job.plan.fit.class_weights and not self.balance.moves
-            fit = job.plan.fit.model_copy(update={"class_weights": weighed})
-            self.learner.terms = terms_of(fit, job.encoding, self.targets[self.training])
+        self.task = task_of_member(job, number, device, group)
+        self.batches: MemberBatches = self.task.batches
+        self.learner = Learner(job, number, self.task.loss, device, group)
+        self.task.begin(self.learner)
         self.guard = Guard()
         self.history: list[dict[str, Any]] = []
         self.events: list[str] = []
@@ -129,7 +118,7 @@ class _Training:
                 self._save(place)
         return place, rate
 
-    def _step(self, drawn: Epoch, place: Place, rate: float) -> float:
+    def _step(self, drawn: Any, place: Place, rate: float) -> float:
         """One step; where memory does not suffice, again in twice as many pieces."""
         seed = int(self.job.seed(self.number, 2, place.epoch, place.step).generate_state(1)[0])
         share = self.group.share(self.batches.size)
@@ -173,18 +162,14 @@ class _Training:
     def _close(self, place: Place, rate: float, seconds: float) -> None:
         """Validate, remember the epoch and the best weights, and report."""
         began = time.perf_counter()
-        logits = validation_logits(self.job, self.learner, self.batches, self.validation)
-        val_loss = self._loss_on(logits)
+        measured = self.task.measured(self.learner)
         epoch: dict[str, Any] = {
             "epoch": place.epoch,
             "train_loss": place.total / max(1, place.seen),
-            "val_loss": val_loss,
-            "val_auroc": self._discrimination(logits),
+            **measured,
             "learning_rate": rate,
             "seconds": round(seconds + time.perf_counter() - began, 3),
         }
-        if self.balance is not None:
-            epoch["val_group_loss"] = self._balanced_loss(self.balance, logits)
         if self.events:
             epoch["events"], self.events = self.events, []
         if epoch[self._judge] < min((h[self._judge] for h in self.history), default=np.inf):
@@ -192,29 +177,10 @@ class _Training:
         self.history.append(epoch)
         self.report({"member": self.number, "of": self.plan.fit.epochs, **epoch})
 
-    def _loss_on(self, logits: NDArray[np.float32]) -> float:
-        with torch.no_grad():
-            return float(self.loss(torch.from_numpy(logits), torch.from_numpy(self.targets[self.validation])))
-
     @property
     def _judge(self) -> str:
-        """By which loss the best epoch is known: with a mitigation, by that which it lowers."""
-        return "val_loss" if self.balance is None else "val_group_loss"
-
-    def _balanced_loss(self, balance: Balance, logits: NDArray[np.float32]) -> float:
-        if self.learner.terms is None:
-            raise RuntimeError("a balance without the losses of its rows")
-        with torch.no_grad():
-            wanted = torch.from_numpy(self.targets[self.validation])
-            terms = self.learner.terms(torch.from_numpy(logits), wanted)
-        return balance.judged(terms.double().numpy(), self.validation)
-
-    def _discrimination(self, logits: NDArray[np.float32]) -> float | None:
-        """Mean one-against-rest AUROC on the validation fold, None where a class is absent."""
-        wanted = self.targets[self.validation]
-        areas = [area(logits[:, c].astype(np.float64), wanted[:, c] > 0.5) for c in range(wanted.shape[1])]
-        known = [a for a in areas if a is not None]
-        return float(np.mean(known)) if known else None
+        """By which number, the least of it, the best epoch is known."""
+        return self.task.judge
 
     def _out_of_patience(self) -> bool:
         patience, losses = self.plan.fit.patience, [h[self._judge] for h in self.history]
@@ -253,8 +219,8 @@ class _Training:
                 parts["averaged"] = self.learner.averaged.state_dict()
             if self.best is not None:
                 parts["best"] = self.best
-            if self.balance is not None:
-                parts["balance"] = {"q": self.balance.q}
+            if self.learner.balance is not None:
+                parts["balance"] = {"q": self.learner.balance.q}
             facts = {
                 "history": self.history,
                 "place": [place.epoch, place.step, place.total, place.seen],
@@ -274,31 +240,24 @@ class _Training:
         if self.learner.averaged is not None:
             self.learner.averaged.load_state_dict(parts["averaged"])
         self.best = parts.get("best")
-        if self.balance is not None:
-            self.balance.q.copy_(parts["balance"]["q"])
+        if self.learner.balance is not None:
+            self.learner.balance.q.copy_(parts["balance"]["q"])
         self.history, self.events = list(facts["history"]), list(facts["events"])
         self.guard.resume(facts["guard"])
         return Place(*facts["place"])
 
     def _finish(self) -> None:
-        """Keep the weights, and the logits of the fold that this member has not seen; the history comes
+        """Keep the weights, and what is said of the fold that this member has not seen; the history comes
         last.
         """
-        folder, rule = self.job.member_folder(self.number), self.plan.validation
+        folder = self.job.member_folder(self.number)
         final = self.learner.judged()
         if self.plan.fit.choose == "best" and self.best is not None:
             final.load_state_dict(self.best)
-        logits = validation_logits(
-            self.job, self.learner, self.batches, self.validation, test_time=rule.test_time
-        )
-        stressed = logits[None]
-        if rule.calibrate_on == "augmented":
-            stressed = stressed_logits(self.job, self.number, self.learner, self.validation)
+        self.task.keep(self.learner, folder)
         if not self.group.leads:
             return
         save_weights(final, folder / "weights.safetensors")
-        with whole_file(folder / "validation.npz") as temporary, temporary.open("wb") as stream:
-            np.savez(stream, rows=self.validation, logits=logits, stressed=stressed)
         write_text(folder / "history.json", json.dumps(self.history))
         self._checkpoint.unlink(missing_ok=True)
 

@@ -70,7 +70,7 @@ def page_of(
             context=content["context"],
             tables=content["tables"],
             phantom_sentence=PHANTOM,
-            glossary=_asset("glossary.json"),
+            glossary=_glossary(str(content["context"].get("task") or "classification")),
             seal=seal,
             answers=given,
             account=told,
@@ -106,6 +106,12 @@ def _environment() -> Environment:
 @cache
 def _asset(name: str) -> Any:
     return json.loads(files("hounsfield.steps").joinpath("templates", name).read_text("utf-8"))
+
+
+def _glossary(task: str) -> Row:
+    """The words that a report of this task needs."""
+    words: Row = _asset("glossary.json")
+    return {key: term for key, term in words.items() if task in term.get("tasks", (task,))}
 
 
 def _number(value: float | None, digits: int = 3) -> str:

@@ -41,8 +41,8 @@ def pieces_of(job: Job, learner: Learner, size: int) -> tuple[int, str]:
     free = free_memory(learner.device)
     if free is None:
         return 1, ""
-    voxels = job.plan.input.size[1:] if job.plan.input.size[0] == 1 else job.plan.input.size
-    each = bytes_per_image(learner.network, (job.plan.input.channels, *voxels), learner.device)
+    shape = learner.network.input_shape
+    each, voxels = bytes_per_image(learner.network, shape, learner.device), shape[1:]
     fits = int(_SHARE * free / job.beside / max(1, each))
     if fits >= math.ceil(size / world):
         return 1, ""

@@ -51,6 +51,11 @@ class Prepared:
         return np.array([where[case_id] for case_id in ids], np.int64)
 
     @classmethod
+    def nothing(cls) -> Prepared:
+        """No image: what a task has that keeps its images on a grid."""
+        return cls((), np.zeros((0, 1, 1, 1, 1), np.uint8), np.zeros((0, 4), np.float32))
+
+    @classmethod
     def open(cls, folder: Path) -> Prepared | None:
         """The prepared images in `folder` if they are whole."""
         table = folder / "prepared.json"

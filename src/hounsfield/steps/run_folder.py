@@ -45,8 +45,8 @@ LEARNED = (
 )
 """How the reason of a value begins that the run itself has found."""
 
-OWN_FOLDERS = ("cache", "work", "private", "model")
-OWN_FILES = ("plan.json", "state.json", *sorted(RESULTS))
+OWN_FOLDERS = ("cache", "work", "private", "model", "masks", "segmentations", "reports")
+OWN_FILES = ("plan.json", "state.json", "measurements.csv", "detections.csv", *sorted(RESULTS))
 
 
 class RunFolder:
@@ -190,11 +190,12 @@ class RunFolder:
             with whole_file(home / name) as unfinished:
                 shutil.copyfile(source, unfinished)
             names.append(name)
+        size = plan.input.size if plan.task == "classification" else plan.grid.patch
         card = {
             "task": plan.task,
             "application": plan.application or "none",
             "target": ", ".join(encoding.target),
-            "network": f"{plan.network.name}, input {'×'.join(map(str, plan.input.size))}",
+            "network": f"{plan.network.name}, input {'×'.join(map(str, size))}",
         }
         if phantom:
             card["phantom"] = "yes"

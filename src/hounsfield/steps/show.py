@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
 
     from hounsfield.core.index import Series
+    from hounsfield.steps.overlaid import Outline
 
 __all__ = ["Shown", "View", "as_object", "show"]
 
@@ -52,6 +53,7 @@ class Shown:
     faults: tuple[str, ...] = ()
     seen: Seen | None = None
     why_not: str = ""
+    outlines: tuple[Outline, ...] = ()
 
     @property
     def caption(self) -> str:
@@ -70,12 +72,17 @@ class Shown:
 
 
 def show(
-    path: Path | str, *, image: str = "", view: View | None = None, identity: bool = False, draw: bool = True
-) -> Shown:
+    path: Path | str, *, image: str = "", view: View | None = None, identity: bool = False, draw: bool = True,
+    overlay: Path | str | None = None, resample: bool = False,
+) -> Shown:  # fmt: skip
     """Look at the image of a source that `image` names by number, id or file name; at the first without.
 
-    Raises BadInput where the source holds nothing to look at, `image` names nothing, or `view` asks for a
-    window or a plane that the image does not have. An image that cannot be decoded is described all the same.
+    `overlay` names a mask, a segmentation, a table of detections or the folder of a hu predict, whose
+    outlines are drawn over the image; `resample` brings one of another grid onto the image's.
+
+    Raises BadInput where the source holds nothing to look at, `image` names nothing, `view` asks for a
+    window or a plane that the image does not have, or the overlay is of something else. An image that cannot
+    be decoded is described all the same.
 
     >>> show("no-such-folder")
     Traceback (most recent call last):
@@ -86,21 +93,53 @@ def show(
     with Source(path) as source:
         rows = rows_of(source)
         row = chosen(rows, image)
-        if row.series is not None and row.series.reader != "dicom":
-            return _other(source, rows, row, view, draw=draw)
-        dataset = dataset_of(source, row.files[0], header=not draw)
-        shown = Shown(rows, row, describe(dataset, identity=identity))
-        if row.reason:
-            shown = replace(shown, faults=(row.reason,))
-        try:
-            return _drawn(source, shown, dataset, view, identity=identity, draw=draw)
-        except WrongView:
-            raise
-        except BadInput as error:
-            return replace(shown, why_not=str(error))
-        except faults() as error:
-            kind = type(error).__name__
-            return replace(shown, why_not=f"its elements do not follow the standard ({kind})")
+        if overlay is not None:
+            return _overlaid(source, rows, row, view, overlay, resample=resample, identity=identity)
+        return _looked_at(source, rows, row, view, identity=identity, draw=draw)
+
+
+def _overlaid(
+    source: Source, rows: tuple[Row, ...], row: Row, view: View, overlay: Path | str, *, resample: bool,
+    identity: bool,
+) -> Shown:  # fmt: skip
+    """The image with outlines; the planes run through what is outlined unless a place was asked for."""
+    from hounsfield.steps.overlaid import centred, outlined, outlines_of
+    from hounsfield.steps.overlay import overlay_of
+
+    if row.series is None:
+        raise BadInput(
+            "an overlay is drawn over an image, and this is none for the scan "
+            f"({row.reason or 'one slice of a volume'}); choose another by --image"
+        )
+    volume = read_volume(source, row.series)
+    laid = overlay_of(overlay, volume, row, resample=resample)
+    view = centred(view, volume, laid)
+    shown = _looked_at(source, rows, row, view, identity=identity, draw=True)
+    outlines = outlines_of(laid, volume)
+    if shown.seen is None:
+        return replace(shown, outlines=outlines)
+    return replace(shown, seen=outlined(shown.seen, laid, outlines, volume, view), outlines=outlines)
+
+
+def _looked_at(
+    source: Source, rows: tuple[Row, ...], row: Row, view: View, *, identity: bool, draw: bool
+) -> Shown:
+    """The image or object of a row, as far as it can be read."""
+    if row.series is not None and row.series.reader != "dicom":
+        return _other(source, rows, row, view, draw=draw)
+    dataset = dataset_of(source, row.files[0], header=not draw)
+    shown = Shown(rows, row, describe(dataset, identity=identity))
+    if row.reason:
+        shown = replace(shown, faults=(row.reason,))
+    try:
+        return _drawn(source, shown, dataset, view, identity=identity, draw=draw)
+    except WrongView:
+        raise
+    except BadInput as error:
+        return replace(shown, why_not=str(error))
+    except faults() as error:
+        kind = type(error).__name__
+        return replace(shown, why_not=f"its elements do not follow the standard ({kind})")
 
 
 def _drawn(
@@ -312,6 +351,13 @@ def as_object(shown: Shown) -> dict[str, Any]:
                 "algorithm": s.algorithm, "frames": s.frames, "voxels": s.voxels, "volume_ml": s.volume_ml,
             }
             for s in shown.segments
+        ],
+        "overlay": [
+            {
+                "number": o.number, "name": o.name, "colour": o.colour_name, "voxels": o.voxels,
+                "volume_ml": o.volume_ml, "area_mm2": o.area_mm2,
+            }
+            for o in shown.outlines
         ],
         "window": shade.as_object() if shade else None,
         "notes": list(shown.seen.notes) if shown.seen else [],

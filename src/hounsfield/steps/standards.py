@@ -11,7 +11,8 @@ holds any of its places:
     method:RE  group:RE                    a number of the model was measured by that method, or in that group
     both:A,B                               each of these checks was made and found nothing
     column:RE                              a group column is counted in each part
-    plan:KEY  kind:KIND  evaluated:HOW     the plan says so; the task is such; cases were held apart so
+    plan:KEY  kind:KIND  evaluated:HOW     the plan says so; the labels are such; cases were held apart so
+    task:TASK                              the task is such
     pictures:OUTCOME  covered:PREFIX       cases are shown; such a file is kept
     signed:                                the run is signed
 
@@ -41,6 +42,7 @@ ANCHORS = {
     "pictures": "explanations",
     "evaluated": "summary",
     "kind": "summary",
+    "task": "summary",
 }
 """The chapter where such a thing stands unless `Beside.anchors` says otherwise."""
 
@@ -223,6 +225,7 @@ def _found(content: Content, beside: Beside, kind: str, name: str) -> str | None
         "column": any(re.search(name, str(row[0])) for row in content["tables"].get("demographics") or ()),
         "plan": any(row[0] == name for row in content["tables"].get("plan") or ()),
         "kind": content["context"].get("kind") == name,
+        "task": content["context"].get("task") == name,
         "evaluated": content["context"].get("evaluated_on") == name,
         "pictures": name in beside.outcomes,
         "covered": any(file.startswith(name) for file in beside.covered),

@@ -13,13 +13,15 @@ from hounsfield.core.cohort import Cohort
 from hounsfield.core.evidence import Evidence, Finding
 from hounsfield.core.index import Index
 from hounsfield.core.model import Model
-from hounsfield.core.plan import Plan
+from hounsfield.core.plan import Plan, Task
 from hounsfield.core.predictions import Predictions
 from hounsfield.core.progress import Progress
 from hounsfield.io.pixel_store import PixelStore
+from hounsfield.steps.detection.table import Detected
 from hounsfield.steps.duplicates import Fingerprints, Pair
 from hounsfield.steps.gather import KNOWN_GROUPS, Question
 from hounsfield.steps.intervene import Intervention
+from hounsfield.steps.segmentation.table import Segmented
 
 __all__ = ["Clock", "Looked", "Run", "Study"]
 
@@ -41,6 +43,7 @@ class Study:
     source: str
     out: Path
     question: Question = field(default_factory=Question)
+    task: Task = "classification"
     plan: Plan | None = None
     changes: dict[str, Any] = field(default_factory=dict)
     budget_minutes: float = 8.0
@@ -84,7 +87,7 @@ class Run:
     folder: Path
     model: Model
     evidence: Evidence
-    predictions: Predictions
+    predictions: Predictions | Segmented | Detected
     report: Path
 
 

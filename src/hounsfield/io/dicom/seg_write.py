@@ -284,6 +284,8 @@ def _add_geometry(made: Dataset, grid: SourceGrid, *, segments: bool) -> None:
         orientation.ImageOrientationPatient = [decimal(round(v, 12) + 0.0) for v in grid.orientation]
         shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
         pointers.append((0x00200032, 0x00209113, "Position"))
+    else:
+        made.PatientOrientation = ""  # type 2C of C.7.6.1, where no frame says how it lies
     made.SharedFunctionalGroupsSequence = [shared]
     organisation, organised = generate_uid(prefix=None), Dataset()
     organised.DimensionOrganizationUID = organisation

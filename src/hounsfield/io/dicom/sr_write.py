@@ -1,24 +1,23 @@
-"""Measurements of segments written as a structured report: TID 1500 with a group a finding (PS3.16 TID 1411).
+"""Measurements of segments written as a structured report: TID 1500 with a group a finding.
 
-highdicom makes the content, because a tree of templates is long to write and short to run; it is an optional
-dependency and imported here alone.
+A segment of a volume is a group of TID 1411 (PS3.16) with its volume, one of a single image a group of TID
+1410 with its area.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hounsfield.core.errors import BadInput, MissingDependency
+from hounsfield.core.errors import BadInput
 from hounsfield.core.index import Series
 from hounsfield.io.dicom.seg_write import Algorithm
 from hounsfield.io.dicom.source_grid import SourceGrid, grid_of
-from hounsfield.io.dicom.structures import plain_name
-from hounsfield.io.files import whole_file
+from hounsfield.io.dicom.sr_document import evidence_of, highdicom, identified, measurement, write_report
+from hounsfield.io.dicom.structures import Code, plain_name
 from hounsfield.io.source import Source
 
 if TYPE_CHECKING:
@@ -26,23 +25,35 @@ if TYPE_CHECKING:
 
 __all__ = ["Measured", "write_measurements"]
 
-_PROCEDURES = {
-    "CT": ("25045-6", "CT unspecified body region"), "MR": ("25056-3", "MRI unspecified body region"),
-    "PT": ("44136-0", "PET unspecified body region"), "NM": ("49118-3", "NM unspecified body region"),
-}  # fmt: skip
-_ANY_PROCEDURE = ("43468-8", "XR unspecified body region")
+_MM3, _MM2 = Code("mm3", "cubic millimeter", "UCUM"), Code("mm2", "square millimeter", "UCUM")
+_MM, _PIXELS = Code("mm", "mm", "UCUM"), Code("{pixels}", "pixels", "UCUM")
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """The measurements of one segment, which is named by its label in the segmentation.
 
-    The diameter is the longest in three dimensions (`metrics.finding_size`).
+    Of a volume the diameter is the longest in three dimensions (`metrics.finding_size`). A segment of a
+    single image has no volume but `area_mm2`, and its diameter lies in the image; where its spacing is
+    unknown it has `pixels` alone.
     """
 
     name: str
-    volume_mm3: float
-    longest_diameter_mm: float
+    volume_mm3: float | None
+    longest_diameter_mm: float | None
+    area_mm2: float | None = None
+    pixels: int | None = None
+
+    @property
+    def is_flat(self) -> bool:
+        """True for a segment of a single image."""
+        return self.volume_mm3 is None
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """All that was measured."""
+        given = (self.volume_mm3, self.area_mm2, self.pixels, self.longest_diameter_mm)
+        return tuple(v for v in given if v is not None)
 
 
 def write_measurements(
@@ -64,50 +75,15 @@ def write_measurements(
     Raises BadInput for a name that is no segment there or comes twice, for values that are no lengths or
     volumes, for a segmentation of another series; MissingDependency without highdicom.
     """
-    hd = _highdicom()
+    highdicom()
     grid = grid_of(source, series)
     drawn = _segmentation(segmentation, grid, series)
     segments = _matched(measured, drawn)
     by = algorithm or Algorithm()
-    groups = [_group(hd, m, segments[plain_name(m.name)], drawn, grid, by) for m in measured]
-    observer = hd.sr.ObserverContext(
-        observer_type=_dcm(hd, "121007", "Device"),
-        observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
-            uid=hd.UID(), name=by.name, manufacturer_name="Hounsfield", model_name=by.name,
-            serial_number=by.serial,
-        ),
-    )  # fmt: skip
-    procedure = _PROCEDURES.get(grid.modality, _ANY_PROCEDURE)
-    report = hd.sr.MeasurementReport(
-        observation_context=hd.sr.ObservationContext(observer_device_context=observer),
-        procedure_reported=hd.sr.CodedConcept(procedure[0], "LN", procedure[1]),
-        imaging_measurements=groups,
-        title=_dcm(hd, "126000", "Imaging Measurement Report"),
-    )
-    made = hd.sr.Comprehensive3DSR(
-        evidence=_evidence(drawn, grid), content=report, series_instance_uid=hd.UID(),
-        series_number=series_number, sop_instance_uid=hd.UID(), instance_number=1, manufacturer="Hounsfield",
-        manufacturer_model_name=by.name, software_versions=by.version or version("hounsfield"),
-        device_serial_number=by.serial, is_complete=True, is_final=False, is_verified=False,
-        series_description=f"Measurements by {by.name}"[:64],
-    )  # fmt: skip
-    with whole_file(out) as unfinished:
-        made.save_as(unfinished, enforce_file_format=True)
-    return Path(out)
-
-
-def _highdicom() -> Any:
-    try:
-        import highdicom as hd
-    except ImportError as error:
-        raise MissingDependency(
-            'a structured report needs highdicom; pip install "hounsfield[dicom-results]"'
-        ) from error
-    return hd
-
-
-def _dcm(hd: Any, value: str, meaning: str) -> Any:
-    return hd.sr.CodedConcept(value, "DCM", meaning)
+    groups = [_group(m, segments[plain_name(m.name)], drawn, grid, by) for m in measured]
+    own = {(str(drawn.SOPClassUID), str(drawn.SOPInstanceUID)): str(drawn.SeriesInstanceUID)}
+    evidence = evidence_of(grid, own)
+    return write_report(groups, grid, evidence, out=out, algorithm=by, series_number=series_number)
 
 
 def _segmentation(path: Path | str, grid: SourceGrid, series: Series) -> Dataset:
@@ -141,10 +117,12 @@ def _matched(measured: Sequence[Measured], drawn: Dataset) -> dict[str, Dataset]
         if name not in segments or name in seen:
             fault = "was measured twice" if name in seen else "is no segment of the segmentation"
             raise BadInput(f'"{m.name[:64]}" {fault}; give one measurement for each of its segments\' labels')
-        if not all(isfinite(v) and v > 0 for v in (m.volume_mm3, m.longest_diameter_mm)):
+        if not m.numbers or not all(isfinite(v) and v > 0 for v in m.numbers):
+            given = (f"{m.volume_mm3:g} mm³ and " if m.volume_mm3 is not None else "") + (
+                f"{m.longest_diameter_mm:g} mm" if m.longest_diameter_mm is not None else "nothing else"
+            )
             raise BadInput(
-                f'"{m.name[:64]}" measures {m.volume_mm3:g} mm³ and {m.longest_diameter_mm:g} mm; expected '
-                "numbers above 0: leave out what was not found"
+                f'"{m.name[:64]}" measures {given}; expected numbers above 0: leave out what was not found'
             )
         seen.add(name)
     if not seen:
@@ -152,42 +130,58 @@ def _matched(measured: Sequence[Measured], drawn: Dataset) -> dict[str, Dataset]
     return segments
 
 
-def _group(
-    hd: Any, m: Measured, segment: Dataset, drawn: Dataset, grid: SourceGrid, algorithm: Algorithm
-) -> Any:
-    """One finding: what it is, where, its segment, and two numbers with how they were found (TID 300)."""
+def _group(m: Measured, segment: Dataset, drawn: Dataset, grid: SourceGrid, algorithm: Algorithm) -> Any:
+    """One finding: what it is, where, its segment, and its numbers with how they were found (TID 300)."""
+    hd = highdicom()
     kind = segment.SegmentedPropertyTypeCodeSequence[0]
     category = segment.SegmentedPropertyCategoryCodeSequence[0]
-    return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=hd.sr.TrackingIdentifier(
+    told: dict[str, Any] = {
+        "tracking_identifier": hd.sr.TrackingIdentifier(
             uid=str(segment.TrackingUID), identifier=str(segment.TrackingID)
         ),
-        referenced_segment=hd.sr.ReferencedSegment(
-            sop_class_uid=str(drawn.SOPClassUID),
-            sop_instance_uid=str(drawn.SOPInstanceUID),
-            segment_number=int(segment.SegmentNumber),
+        "finding_category": _code_of(hd, category),
+        "finding_type": _code_of(hd, kind),
+        "finding_sites": _sites(hd, segment, kind, category),
+        "algorithm_id": identified(algorithm),
+        "measurements": _numbers(m),
+    }
+    number = int(segment.SegmentNumber)
+    where = {"sop_class_uid": str(drawn.SOPClassUID), "sop_instance_uid": str(drawn.SOPInstanceUID)}
+    if not m.is_flat:
+        there = hd.sr.ReferencedSegment(
+            **where,
+            segment_number=number,
             source_series=hd.sr.SourceSeriesForSegmentation(grid.series_uid),
+        )
+        return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=there, **told)
+    image = grid.references[0]
+    frame = hd.sr.ReferencedSegmentationFrame(
+        **where,
+        frame_number=1,
+        segment_number=number,
+        source_image=hd.sr.SourceImageForSegmentation(
+            image.class_uid, image.instance_uid, [image.frame] if image.frame else None
         ),
-        finding_category=_code_of(hd, category),
-        finding_type=_code_of(hd, kind),
-        finding_sites=_sites(hd, segment, kind, category),
-        algorithm_id=hd.sr.AlgorithmIdentification(
-            name=algorithm.name, version=algorithm.version or version("hounsfield")
-        ),
-        measurements=[
-            hd.sr.Measurement(
-                name=hd.sr.CodedConcept("118565006", "SCT", "Volume"),
-                value=float(f"{m.volume_mm3:.9g}"),
-                unit=hd.sr.CodedConcept("mm3", "UCUM", "cubic millimeter"),
-                method=_dcm(hd, "126030", "Sum of segmented voxel volumes"),
-            ),
-            hd.sr.Measurement(
-                name=hd.sr.CodedConcept("L0JK", "IBSI", "Maximum 3D Diameter of a Mesh"),
-                value=float(f"{m.longest_diameter_mm:.9g}"),
-                unit=hd.sr.CodedConcept("mm", "UCUM", "mm"),
-            ),
-        ],
     )
+    # segment and frame exclude each other (C.18.4); of a single image the segment has one frame alone
+    del frame[0].ReferencedSOPSequence[0].ReferencedFrameNumber
+    return hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(referenced_segment=frame, **told)
+
+
+def _numbers(m: Measured) -> list[Any]:
+    made = []
+    if m.volume_mm3 is not None:
+        how = Code("126030", "Sum of segmented voxel volumes", "DCM")
+        made.append(measurement(Code("118565006", "Volume"), m.volume_mm3, _MM3, method=how))
+    if m.area_mm2 is not None:
+        made.append(measurement(Code("42798000", "Area"), m.area_mm2, _MM2))
+    elif m.pixels is not None:
+        made.append(measurement(Code("42798000", "Area"), m.pixels, _PIXELS))
+    if m.longest_diameter_mm is not None:
+        solid = Code("L0JK", "Maximum 3D Diameter of a Mesh", "IBSI")
+        name = Code("103339001", "Long axis") if m.is_flat else solid
+        made.append(measurement(name, m.longest_diameter_mm, _MM))
+    return made
 
 
 def _code_of(hd: Any, item: Dataset) -> Any:
@@ -209,18 +203,3 @@ def _sites(hd: Any, segment: Dataset, kind: Dataset, category: Dataset) -> list[
             _code_of(hd, region[0] if region else kind), laterality=_code_of(hd, side[0]) if side else None
         )
     ]
-
-
-def _evidence(drawn: Dataset, grid: SourceGrid) -> list[Dataset]:
-    """The segmentation and the images behind it, as references need them, with the patient's elements."""
-    from pydicom.dataset import Dataset
-
-    rows = {(r.class_uid, r.instance_uid): grid.series_uid for r in grid.references}
-    rows = {(str(drawn.SOPClassUID), str(drawn.SOPInstanceUID)): str(drawn.SeriesInstanceUID)} | rows
-    made = []
-    for (class_uid, instance_uid), series_uid in rows.items():
-        item = Dataset()
-        item.update(grid.taken)
-        item.SOPClassUID, item.SOPInstanceUID, item.SeriesInstanceUID = class_uid, instance_uid, series_uid
-        made.append(item)
-    return made

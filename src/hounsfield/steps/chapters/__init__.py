@@ -12,7 +12,12 @@ lacks a list is left out; names in brackets are optional, those after "or" are t
     predictive_values  prevalence ppv npv [ppv_low ppv_high npv_low npv_high]
     risk_coverage      coverage, risk [low high] or accuracy (a list of dicts of value, low, high)
     robustness         level value [low high], and metric, unit, n, reference; named by the change
-    history            no mapping but a list: a dict of epoch, train_loss, val_loss, val_auroc a member
+    history            no mapping but a list: a dict of epoch, train_loss, val_loss, and val_auroc,
+                       val_dice or val_sensitivity a member
+    dice_by_structure  dice, a number a case [quartiles: three numbers]
+    dice_by_volume     reference dice [unit]
+    volume_agreement   mean difference, and bias, low, high, unit (so diameter_agreement)
+    froc               fps sensitivity [low high]
 
 and from `Evidence.tables`, lists of dicts whose keys are the heads, in reading order; a cell may be a number,
 a text, or a dict of value, low, high, n. `records` prints any of them, and a table that no chapter names

@@ -10,6 +10,7 @@ from hounsfield.steps.chapters.decisions import decisions
 from hounsfield.steps.chapters.groups import other_tables, sites, subgroups
 from hounsfield.steps.chapters.numbers import curve_drawings, headline, hundreds, metric_blocks, recalls
 from hounsfield.steps.chapters.records import records
+from hounsfield.steps.chapters.regions import REGIONS, detected, measures, outlined
 from hounsfield.steps.chapters.topics import PARTS, SEVERITY, all_findings, by_chapter
 from hounsfield.steps.chapters.trust import failures, robustness, shown_gallery, uncertainty
 from hounsfield.steps.standards import Given
@@ -38,10 +39,13 @@ CHAPTERS = (
     ("further", "Further tables"),
 )
 WHERE_THERE_IS_DATA = ("decisions", "uncertainty", "robustness", "failures", "further")
+OF_REGIONS = {"explanations": "Cases", "decisions": "Decisions"}
+"""What chapters are called where outlines or found objects are evaluated."""
 
 PLACES = {
     "performance": ("tables.confusion", "tables.classification_report", "tables.metric_fingerprint",
-                    "tables.drift", "tables.drift_limits", "tables.gates"),
+                    "tables.drift", "tables.drift_limits", "tables.gates", "tables.segmentation_report",
+                    "tables.measuring_rules", "tables.froc", "tables.detection_report"),
     "decisions": (
         "curves.calibration", "curves.calibration_band", "curves.net_benefit", "curves.predictive_values",
         "tables.operating_point", "tables.operating_points", "tables.predictive_values",
@@ -52,7 +56,8 @@ PLACES = {
         "tables.diagnosis_gaps", "tables.site_thresholds", "tables.subgroup_metrics",
     ),
     "robustness": ("curves.robustness", "tables.robustness"),
-    "failures": ("tables.worst", "tables.worst_slices", "tables.failures"),
+    "failures": ("tables.worst", "tables.worst_slices", "tables.failures", "tables.worst_cases",
+                 "tables.missed_lesions", "tables.false_positives"),
     "training": ("tables.plan", "curves.history", "tables.training_events", "tables.events"),
     "audit": ("tables.label_errors", "tables.label_error_candidates", "tables.duplicates",
               "tables.near_duplicates", "tables.pairs"),
@@ -82,7 +87,10 @@ def arranged(content: Row, kept: Row, answers: dict[str, Given]) -> Row:
     """Everything that the templates print, by chapter; `content` has anchors, `kept` are the pictures."""
     found = by_chapter(content)
     tables = content["tables"]
+    regions = content["context"].get("task") in REGIONS
+    performance = found.get("performance", [])
     page: Row = {
+        "regions": regions,
         "alarms": _alarms(content),
         "headline": headline(content),
         "hundreds": hundreds(content),
@@ -91,7 +99,9 @@ def arranged(content: Row, kept: Row, answers: dict[str, Given]) -> Row:
         "data_tables": data_tables(tables),
         "size": found.get("size", []),
         "audit": sorted(found.get("audit", []), key=lambda f: SEVERITY.get(f["level"], 2)),
-        "metrics": metric_blocks(found.get("performance", [])),
+        "metrics": measures(content, performance) if regions else metric_blocks(performance),
+        "outlined": outlined(content),
+        "detected": detected(content),
         "fingerprint": records(tables.get("metric_fingerprint")),
         "drift": records(tables.get("drift") or tables.get("drift_limits")),
         "gates": records(tables.get("gates")),
@@ -133,7 +143,12 @@ def arranged(content: Row, kept: Row, answers: dict[str, Given]) -> Row:
 
 
 def _chapters(page: Row) -> list[Row]:
-    there = [(key, title) for key, title in CHAPTERS if key not in WHERE_THERE_IS_DATA or page[key]]
+    """The chapters that have something to say; fewer of them always stand for outlines and found objects."""
+    where = (*WHERE_THERE_IS_DATA, *(("interventions", "explanations") if page["regions"] else ()))
+    maps = page["gallery"]["n"] or page["explanation_scores"] or page["explanation_tables"]
+    filled = {**page, "explanations": maps}
+    titles = OF_REGIONS if page["regions"] else {}
+    there = [(key, titles.get(key, title)) for key, title in CHAPTERS if key not in where or filled[key]]
     return [{"id": key, "title": title, "number": k} for k, (key, title) in enumerate(there, 1)]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hounsfield.steps.chapters.numbers import overall
+from hounsfield.steps.chapters.regions import REGIONS, region_properties
 
 __all__ = ["predictive_by_prevalence", "with_derived"]
 
@@ -64,6 +65,8 @@ def _npv(sensitivity: float | None, specificity: float | None, prevalence: float
 def _fingerprint(content: Row) -> list[Row]:
     """What of the task decides which metrics mean something (Maier-Hein, Nat Methods 2024;21:195)."""
     context, findings = content["context"], [f for f in content["metrics"] if not f["group"]]
+    if context.get("task") in REGIONS:
+        return region_properties(content, findings)
     kind, classes = context.get("kind"), context.get("classes") or []
     if not kind or not findings:
         return []

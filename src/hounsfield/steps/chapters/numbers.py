@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from hounsfield.steps import figures
+from hounsfield.steps.chapters.regions import MAIN
 from hounsfield.steps.chapters.topics import is_overall
 
 __all__ = ["curve_drawings", "headline", "hundreds", "metric_blocks", "overall", "recalls"]
 
 Row = dict[str, Any]
 OVERALL = ("", "macro", "macro average")
+MOST_HEADLINES, LOWEST = 5, 3
+FOUND_AT = "1 FP an image"
+"""The rate of false positives at which the summary counts how many of a hundred lesions are found."""
 
 
 def metric_blocks(findings: list[Row]) -> Row | None:
@@ -27,7 +31,18 @@ def overall(content: Row, name: str) -> Row | None:
 
 
 def headline(content: Row) -> list[Row]:
-    """The AUROC over all classes, or that of each class where there is no such number."""
+    """The AUROC over all classes, or that of each class where there is no such number.
+
+    Of outlines it is Dice, the mean and that of each of few structures, or of the worst of many; of found
+    objects the CPM.
+    """
+    name = MAIN.get(content["context"].get("task", ""))
+    if name:
+        told = [f for f in content["metrics"] if f["name"] == name and not f["group"]]
+        each = [f for f in told if f["label"]]
+        if len(each) > MOST_HEADLINES:
+            each = sorted(each, key=lambda f: (f["value"] is not None, f["value"]))[:LOWEST]
+        return [*(f for f in told if not f["label"]), *each]
     found = overall(content, "auroc")
     if found:
         return [found]
@@ -44,7 +59,13 @@ def recalls(content: Row) -> list[Row]:
 
 
 def hundreds(content: Row) -> list[Row]:
-    """Sensitivity and specificity as counts out of a hundred; only a binary task has them."""
+    """Sensitivity and specificity as counts out of a hundred; only a binary task has them.
+
+    Of found objects it is how many are found at one false positive an image.
+    """
+    if content["context"].get("task") == "detection":
+        rated = [f for f in content["metrics"] if (f["name"], f["label"]) == ("froc_sensitivity", FOUND_AT)]
+        return [_counted(f) for f in rated]
     if content["context"].get("kind", "binary") != "binary":
         return []
     counted = []
@@ -52,10 +73,16 @@ def hundreds(content: Row) -> list[Row]:
         finding = overall(content, name)
         if not finding:
             continue
-        hits = None if finding["value"] is None else round(100 * finding["value"])
-        drawing = "" if hits is None else figures.hundred(hits, f"{name}: {hits} of 100")
-        counted.append({**finding, "hits": hits, "drawing": drawing, "interval": _percent_span(finding)})
+        counted.append(_counted(finding))
     return counted
+
+
+def _counted(finding: Row) -> Row:
+    """A share as a count out of a hundred, with its drawing."""
+    hits = None if finding["value"] is None else round(100 * finding["value"])
+    name = finding["name"].replace("_", " ")
+    drawing = "" if hits is None else figures.hundred(hits, f"{name}: {hits} of 100")
+    return {**finding, "hits": hits, "drawing": drawing, "interval": _percent_span(finding)}
 
 
 def _percent_span(finding: Row) -> str:

@@ -15,6 +15,13 @@ __all__ = ["failures", "kept_gallery", "robustness", "safe_gallery", "shown_gall
 Row = dict[str, Any]
 PICTURE = {"case", "outcome", "caption", "kind", "panels", "scores"}
 """What is kept of a picture."""
+SINGLE = (
+    ("worst_cases", "Outlines with the lowest Dice"),
+    ("missed_lesions", "Missed"),
+    ("false_positives", "Strongest false positives"),
+)
+OF_REGIONS = ("worst", "median", "best", "outlined", "missed", "false_positive", "found")
+"""Kinds of pictures of outlines and of found objects."""
 
 
 def uncertainty(content: Row, findings: list[Row]) -> Row | None:
@@ -59,13 +66,14 @@ def robustness(content: Row, findings: list[Row]) -> Row | None:
 
 
 def failures(content: Row, findings: list[Row]) -> Row | None:
-    """The worst slices of the data."""
+    """The worst slices of the data, and single cases or objects that failed."""
     tables = content["tables"]
+    single = [(title, told) for name, title in SINGLE if (told := records(tables.get(name)))]
     worst = next(
         (t for key in ("worst", "worst_slices", "failures") if (t := records(tables.get(key)))), None
     )
     numbers = figures.forest_blocks(findings, "name")
-    return {"table": worst, "numbers": numbers} if worst or numbers else None
+    return {"table": worst, "numbers": numbers, "single": single} if worst or numbers or single else None
 
 
 def kept_gallery(pictures: Sequence[Picture]) -> Row:
@@ -83,14 +91,19 @@ def kept_gallery(pictures: Sequence[Picture]) -> Row:
 def shown_gallery(kept: Row) -> Row:
     """The cases with maps by outcome, then those with similar cases and with synthetic edits."""
     shown = kept["pictures"]
-    maps = [p for p in shown if p["kind"] not in ("similar", "synthetic")]
+    maps = [p for p in shown if p["kind"] not in ("similar", "synthetic", *OF_REGIONS)]
+    placed = any(p["kind"] in OF_REGIONS for p in shown)
     parts = [(name, [p for p in maps if p["outcome"] == name]) for name in ("wrong", "right")]
     parts.append(("other", [p for p in maps if p["outcome"] not in ("wrong", "right")]))
-    parts += [(kind, [p for p in shown if p["kind"] == kind]) for kind in ("similar", "synthetic")]
-    there = [_part(name, some) for name, some in parts if some or name in ("wrong", "right")]
+    parts += [
+        (kind, [p for p in shown if p["kind"] == kind]) for kind in (*OF_REGIONS, "similar", "synthetic")
+    ]
+    always = () if placed else ("wrong", "right")
+    there = [_part(name, some) for name, some in parts if some or name in always]
     scored = any(p["scores"] for p in maps)
     return {
-        "parts": there, "reduced": kept["reduced"], "n": len(shown), "is_unscored": bool(maps) and not scored
+        "parts": there, "reduced": kept["reduced"], "n": len(shown), "is_unscored": bool(maps) and not scored,
+        "placed": placed,
     }  # fmt: skip
 
 

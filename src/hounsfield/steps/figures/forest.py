@@ -154,6 +154,9 @@ def forest_blocks(
 
 
 def _are_shares(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether numbers may be drawn on the scale of shares: what has a "unit" never is one."""
+    if any(f.get("unit") for f in rows):
+        return False
     ends = [f[k] for f in rows for k in ("value", "low", "high") if f[k] is not None]
     return all(0 <= end <= 1 for end in ends)
 

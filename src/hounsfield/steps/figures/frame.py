@@ -88,22 +88,25 @@ class Frame:
         x_ticks: Sequence[float] = (),
         y_ticks: Sequence[float] = (),
         x_labels: Sequence[str] = (),
+        y_labels: Sequence[str] = (),
     ) -> Markup:
-        """Grid, tick labels and axis titles; `x_labels` are words for the `x_ticks`."""
+        """Grid, tick labels and axis titles; labels are words for the ticks of their axis."""
         low, high = self.height - self.bottom, self.top
         parts = [Markup("")]
         for k, value in enumerate(x_ticks or ticks(*self.x)):
             x, _ = self.at(value, self.y[0])
             parts.append(Markup('<path class="grid" d="M{:g} {:g}V{:g}"/>').format(x, low, high))
             parts.append(self.words(x, low + 17, x_labels[k] if x_labels else _tick(value), anchor="middle"))
-        for value in y_ticks or ticks(*self.y):
+        for k, value in enumerate(y_ticks or ticks(*self.y)):
             _, y = self.at(self.x[0], value)
             parts.append(
                 Markup('<path class="grid" d="M{:g} {:g}H{:g}"/>').format(
                     self.left, y, self.width - self.right
                 )
             )
-            parts.append(self.words(self.left - 8, y + 4, _tick(value), anchor="end"))
+            parts.append(
+                self.words(self.left - 8, y + 4, y_labels[k] if y_labels else _tick(value), anchor="end")
+            )
         middle = (self.left + self.width - self.right) / 2
         parts.append(self.words(middle, self.height - 6, x_name, "axis", "middle"))
         turned = Markup(

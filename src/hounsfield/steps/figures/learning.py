@@ -1,4 +1,4 @@
-"""Learning curves: how loss and AUROC went from epoch to epoch, a line a member."""
+"""Learning curves: how the loss and the validation score went from epoch to epoch, a line a member."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from hounsfield.steps.figures.frame import Frame, ticks
 __all__ = ["learning"]
 
 Member = Mapping[str, Any]
+SCORES = (("val_auroc", "AUROC", 0.5), ("val_dice", "Dice", 0.0), ("val_sensitivity", "sensitivity", 0.0))
+"""What is validated by: its key in a member's history, its name, and where its axis begins at the latest."""
 
 
 def learning(history: Sequence[Member]) -> list[tuple[str, Markup]]:
-    """(caption, drawing) of the loss and of the validation AUROC; a quantity nobody recorded has none.
+    """(caption, drawing) of the loss and of the validation score; a quantity nobody recorded has none.
 
-    Training is dashed, validation solid; a ring marks the best validation AUROC of each member.
+    Training is dashed, validation solid; a ring marks the best validation score of each member.
     """
     drawings = []
     losses = _numbers(history, "train_loss") + _numbers(history, "val_loss")
     if losses:
         drawings.append(("Loss: training dashed, validation solid.", _loss(history, losses)))
-    areas = _numbers(history, "val_auroc")
-    if areas:
-        caption = "Validation AUROC; a ring marks the best epoch of each member."
-        drawings.append((caption, _auroc(history, areas)))
+    for key, name, least in SCORES:
+        values = _numbers(history, key)
+        if values:
+            caption = f"Validation {name}; a ring marks the best epoch of each member."
+            drawings.append((caption, _score(history, key, name, (min(least, *values), 1.0))))
     return drawings
 
 
@@ -39,17 +42,17 @@ def _loss(history: Sequence[Member], losses: list[float]) -> Markup:
     return frame.svg(parts, f"Loss of {len(history)} members by epoch.")
 
 
-def _auroc(history: Sequence[Member], areas: list[float]) -> Markup:
-    frame = Frame(x=_epochs(history), y=(min(0.5, *areas), 1.0), height=280)
-    parts = [frame.axes("epoch", "validation AUROC", x_ticks=_whole(frame.x))]
+def _score(history: Sequence[Member], key: str, name: str, ends: tuple[float, float]) -> Markup:
+    frame = Frame(x=_epochs(history), y=ends, height=280)
+    parts = [frame.axes("epoch", f"validation {name}", x_ticks=_whole(frame.x))]
     for k, member in enumerate(history):
-        values = member.get("val_auroc") or []
+        values = member.get(key) or []
         parts.append(frame.line(member["epoch"], values, f"line c{k % 8}"))
         known = [(v, e) for e, v in zip(member["epoch"], values, strict=False) if v is not None]
         if known:
             best, epoch = max(known, key=lambda pair: pair[0])
             parts.append(frame.dot(epoch, best, f"ring c{k % 8}", 5))
-    return frame.svg(parts, f"Validation AUROC of {len(history)} members by epoch.")
+    return frame.svg(parts, f"Validation {name} of {len(history)} members by epoch.")
 
 
 def _epochs(history: Sequence[Member]) -> tuple[float, float]:

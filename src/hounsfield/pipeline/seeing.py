@@ -1,0 +1,242 @@
+"""What segmentation and detection know before any training, and the plan that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hounsfield.core.cohort import Cohort
+from hounsfield.core.evidence import Finding
+from hounsfield.core.index import Index
+from hounsfield.core.model import Model
+from hounsfield.core.plan import Plan
+from hounsfield.io.pixel_store import PixelStore
+from hounsfield.pipeline.learning import hearing
+from hounsfield.steps.audit import audit, link_pairs
+from hounsfield.steps.audits.targets import read_targets
+from hounsfield.steps.compute import available_cores
+from hounsfield.steps.decode import decode
+from hounsfield.steps.duplicates import Fingerprints, Pair, duplicate_pairs, fingerprints
+from hounsfield.steps.gather import resplit
+from hounsfield.steps.job import Job
+from hounsfield.steps.overlap import only_test
+from hounsfield.steps.run_folder import RunFolder
+from hounsfield.steps.scan import scan
+from hounsfield.steps.study import Clock, Study
+
+if TYPE_CHECKING:
+    from hounsfield.steps.evaluate import Setting
+    from hounsfield.steps.group import Group
+
+__all__ = [
+    "MINUTES",
+    "Seen",
+    "audited",
+    "channels_of",
+    "fitted",
+    "planned_grid",
+    "prepared_job",
+    "region_setting",
+    "scanned",
+    "unseen_rows",
+]
+
+MINUTES = {"classification": 8.0, "segmentation": 50.0, "detection": 60.0}
+"""How long training may take where nobody says."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Images, cases, names of channels and of what is looked for; then pixels, duplicates and findings."""
+
+    index: Index
+    cohort: Cohort
+    channels: tuple[str, ...]
+    names: tuple[str, ...]
+    ignore: int = -1
+    regions: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    store: PixelStore = field(default=None)  # type: ignore[assignment]
+    marks: Fingerprints = field(default=None)  # type: ignore[assignment]
+    pairs: tuple[Pair, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def only_phantoms(self) -> bool:
+        """True if every image is of a simulated patient: our phantoms bear ids that begin so."""
+        return all(c.images[0].patient.startswith("PHANTOM-") for c in self.cohort.cases)
+
+
+def scanned(source: str, clock: Clock) -> Index:
+    """The images of a source, scanned as a step."""
+    with clock.step("scan", Path(source).name) as said:
+        index = scan(source, progress=lambda done, total: clock.progress.advance(done, total))
+        said.append(index.summary())
+    return index
+
+
+def channels_of(model: Model | None) -> tuple[str, ...]:
+    """The images that a model's channels come from; colours are channels of one picture."""
+    if model is None or len(model.plan.grid.channels) == 1 or model.plan.grid.channels[0] == "red":
+        return ()
+    return model.plan.grid.channels
+
+
+def audited(seen: Seen, study: Study, folder: RunFolder, clock: Clock, *, split: bool = True) -> Seen:
+    """The same with duplicates found, kept on one side of the split, and the audit's findings."""
+    cohort, progress = seen.cohort, clock.progress
+    cohort = cohort if split else only_test(cohort)
+    targets = read_targets(study.question.targets) if study.question.targets else None
+    with clock.step("decode") as said:
+        store = decode(
+            seen.index, [c.images[0] for c in cohort.cases], folder.cache,
+            threads=available_cores(), progress=progress.advance,
+        )  # fmt: skip
+        said.append(f"{len(store.rows)} images, {store.path.stat().st_size / 1e6:.0f} MB")
+    with clock.step("audit") as said:
+        marks = fingerprints(store, [c.id for c in cohort.cases])
+        pairs = duplicate_pairs(marks)
+        if pairs and split:
+            cohort = resplit(cohort, study.asked, link_pairs(pairs, cohort.cases))
+        findings = audit(cohort, pairs, store=store, marks=marks, targets=targets)
+        warned = [f.name for f in findings if f.level != "info"]
+        said.append(
+            f"{len(findings)} checks, {len(warned)} warning(s)" + (f": {', '.join(warned)}" if warned else "")
+        )
+    return replace(seen, cohort=cohort, store=store, marks=marks, pairs=pairs, findings=findings)
+
+
+def planned_grid(study: Study, seen: Seen, folder: RunFolder, clock: Clock) -> Plan:
+    """The plan that was given or is designed, with the user's changes, fitted to the time that is given."""
+    with clock.step("design") as said:
+        kept = folder.kept_plan(study.plan, study.changes) if study.resume else None
+        if kept is not None:
+            said.append(f"{kept.name} plan of the interrupted run")
+            return kept
+        plan = study.plan or _designed(study, seen, clock)
+        plan = plan.changed(study.changes) if study.changes else plan
+        if study.plan is None:
+            plan = _in_time(plan, study)
+        plan = plan.model_copy(update={"application": study.application or plan.application})
+        shape = "×".join(map(str, plan.grid.patch))
+        said.append(
+            f"{plan.network.name} on patches of {shape}, {plan.fit.epochs} epochs of {plan.grid.steps} steps, "
+            f"{plan.validation.members} member(s)"
+        )
+    return plan
+
+
+def _designed(study: Study, seen: Seen, clock: Clock) -> Plan:
+    from hounsfield.steps.compute import pick_device
+    from hounsfield.steps.regions.fingerprint import region_facts
+
+    device = str(study.changes.get("device", "auto"))
+    facts = region_facts(
+        seen.index.source, seen.cohort.development, seen.names if study.task == "segmentation" else (),
+        seen.channels, ignore=seen.ignore, resample_masks=study.question.resample_masks,
+        threads=available_cores(), progress=clock.progress.advance,
+    )  # fmt: skip
+    common: dict[str, Any] = {
+        "device": pick_device(device).type,
+        "seed": study.asked.seed,
+        "budget_minutes": study.budget_minutes,
+        "folds": seen.cohort.folds,
+    }
+    if study.task == "segmentation":
+        from hounsfield.steps.segmentation.design import design_segmentation
+
+        return design_segmentation(facts, seen.names, ignore=seen.ignore, regions=seen.regions, **common)
+    from hounsfield.steps.detection.design import design_detection
+
+    return design_detection(facts, seen.names, shape=_shape(seen), **common)
+
+
+def _shape(seen: Seen) -> str:
+    marks = [m.shape for c in seen.cohort.development for m in c.marked or ()]
+    return "box" if marks and np.mean([m == "box" for m in marks]) > 0.5 else "sphere"
+
+
+def _in_time(plan: Plan, study: Study) -> Plan:
+    from hounsfield.steps.fit import members_beside
+    from hounsfield.steps.segmentation.design import within_minutes
+
+    if study.task == "segmentation":
+        from hounsfield.steps.segmentation.fit import step_cost
+    else:
+        from hounsfield.steps.detection.fit import step_cost
+    beside = members_beside(plan)
+    return within_minutes(
+        plan, step_cost(plan), minutes=study.budget_minutes, beside=beside, fixed=study.changes
+    )
+
+
+def prepared_job(study: Study, seen: Seen, plan: Plan, folder: RunFolder, clock: Clock) -> Job:
+    """Every development case on the plan's grid, and the job that learns from them."""
+    from hounsfield.steps.regions.job import region_job
+    from hounsfield.steps.regions.prepare import prepare_grid
+
+    with clock.step("prepare") as said:
+        store = prepare_grid(
+            seen.index.source, seen.cohort.development, plan, folder.cache, state=seen.store.state,
+            resample_masks=study.question.resample_masks, threads=available_cores(),
+            progress=clock.progress.advance,
+        )  # fmt: skip
+        spacing = "×".join(f"{s:g}" for s in plan.grid.spacing_mm)
+        said.append(f"{len(store.rows)} images {f'at {spacing} mm' if spacing else 'with their own voxels'}")
+    return region_job(seen.cohort, plan, store, folder.work)
+
+
+def fitted(job: Job, group: Group, clock: Clock) -> None:
+    """The members trained."""
+    from hounsfield.steps.fit import events_of, histories_of, train_members
+
+    with clock.step("fit", f"{job.plan.validation.members} member(s)") as said:
+        total = job.plan.fit.epochs * job.plan.validation.members
+        train_members(job, progress=hearing(clock.progress, total), group=group)
+        histories = histories_of(job)
+        said.append(f"{sum(map(len, histories))} epochs")
+        said += events_of(histories)
+
+
+def region_setting(
+    study: Study,
+    model: Model,
+    seen: Seen,
+    job: Job | None,
+    clock: Clock,
+    *,
+    title: str,
+    tables: Mapping[str, Any] | None = None,
+    untested: tuple[str, ...] = (),
+) -> Setting:
+    """What an evaluation of places stands in: facts of the run beside its numbers."""
+    from hounsfield.steps.evaluate import Setting
+    from hounsfield.steps.facts import context_of, tables_of
+    from hounsfield.steps.fit import events_of, histories_of
+    from hounsfield.steps.identity import identity_finding
+
+    histories = histories_of(job) if job else ()
+    events = events_of(histories)
+    return Setting(
+        title=study.title or title,
+        audit=(*seen.findings, *identity_finding(seen.index)),
+        tables={
+            **tables_of(seen.index, seen.cohort, model.plan),
+            **({"training_events": list(events)} if events else {}),
+            **(tables or {}),
+        },
+        history=histories,
+        context=context_of(model, seen.cohort, clock.seconds, study.command),
+        untested=untested,
+        phantom=study.phantom,
+        seed=model.plan.seed,
+    )
+
+
+def unseen_rows(job: Job) -> list[int]:
+    """Development cases that some member had not seen."""
+    members = range(job.plan.validation.members)
+    return sorted({row for m in members for row in job.parts(m)[1].tolist()})

@@ -1,0 +1,42 @@
+"""What a patch costs in a detection, and what members found in the cases that they had not seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hounsfield.core.plan import Plan
+from hounsfield.steps.detection.learning import kept_candidates, read_candidates
+from hounsfield.steps.job import Job
+from hounsfield.tasks.detection import Candidates, detection_loss, targets_of
+
+__all__ = ["kept_found", "step_cost"]
+
+
+def kept_found(job: Job, row: int) -> Candidates | None:
+    """What a member found in a development case that it had not seen; None where every member had."""
+    for member in range(job.plan.validation.members):
+        path = kept_candidates(job.member_folder(member), row)
+        if path.is_file():
+            return read_candidates(path)
+    return None
+
+
+def step_cost(plan: Plan) -> float:
+    """Seconds that a patch takes to learn from here."""
+    import torch
+
+    from hounsfield.core.marked import Marked
+    from hounsfield.steps.regions.speed import seconds_per_patch
+
+    detection, patch = plan.detection, plan.grid.patch
+    k, j, i = ((n - 1) / 2 for n in patch)
+    depth, height, width = (max(1.0, n / 4) for n in patch)
+    middle = Marked(0, (k, j, i), (depth, height, width))
+
+    def wanted(n: int) -> tuple[Any, ...]:
+        made = targets_of([middle], shape=patch, stride=detection.stride, classes=len(detection.classes))
+        return (torch.from_numpy(np.stack([made] * n)),)
+
+    return seconds_per_patch(plan, lambda a, w: detection_loss(a, w[0], detection), wanted)

@@ -1,0 +1,139 @@
+"""Images on the plan's grid with their labels and marks: memory-mapped, decoded and resampled once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hounsfield.core.marked import Marked
+from hounsfield.io.files import write_text
+from hounsfield.io.pixel_store import PixelStore
+
+__all__ = ["GridRow", "GridStore", "Placed"]
+
+Three = tuple[int, int, int]
+TABLE = "grid.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """How an image's grid lies in its native voxels: `low` and `high` cut a box, resampled to `shape`.
+
+    `native` is the shape (K, J, I) of the image, `affine` its voxel-to-LPS matrix row by row (16 numbers),
+    `spacing_mm` its spacing, empty where unknown.
+
+    >>> Placed((1, 8, 8), (0, 2, 0), (1, 6, 8), (1, 8, 8), (), ()).to_native((0.0, 0.5, 3.0))
+    (0.0, 2.0, 3.0)
+    """
+
+    native: Three
+    low: Three
+    high: Three
+    shape: Three
+    spacing_mm: tuple[float, ...]
+    affine: tuple[float, ...]
+
+    @property
+    def scale(self) -> tuple[float, float, float]:
+        """Native voxels a voxel of the grid, along (k, j, i)."""
+        k, j, i = ((h - a) / n for a, h, n in zip(self.low, self.high, self.shape, strict=True))
+        return k, j, i
+
+    def to_native(self, place: Sequence[float]) -> tuple[float, float, float]:
+        """A place (k, j, i) of the grid in native voxels."""
+        k, j, i = (a + (p + 0.5) * s - 0.5 for p, a, s in zip(place, self.low, self.scale, strict=True))
+        return k, j, i
+
+    def from_native(self, place: Sequence[float]) -> tuple[float, float, float]:
+        """A place in native voxels on the grid."""
+        k, j, i = ((p + 0.5 - a) / s - 0.5 for p, a, s in zip(place, self.low, self.scale, strict=True))
+        return k, j, i
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """The grid's spacing (k, j, i), in mm, or in native voxels where no spacing is known."""
+        known = self.spacing_mm or (1.0, 1.0, 1.0)
+        k, j, i = (s * n for s, n in zip(self.scale, known, strict=True))
+        return k, j, i
+
+
+@dataclass(frozen=True, slots=True)
+class GridRow:
+    """A case in the store: its place, the levels of each channel, its annotated structures, its marks.
+
+    `labelled` is whether labels are stored; `foreground` maps a label to how many voxels bear it.
+    """
+
+    place: Placed
+    levels: tuple[tuple[float, float, float, float], ...]
+    labelled: bool
+    annotated: tuple[int, ...] | None = None
+    foreground: Mapping[int, int] | None = None
+    marked: tuple[Marked, ...] | None = None
+
+
+@dataclass(frozen=True)
+class GridStore:
+    """Cases by id: `image` (C, K, J, I) stored numbers, `labels` (K, J, I) uint8, `places_of` some voxels."""
+
+    folder: Path
+    pixels: PixelStore
+    rows: Mapping[str, GridRow]
+
+    def image(self, case: str) -> NDArray[Any]:
+        return self.pixels.image(case)
+
+    def labels(self, case: str) -> NDArray[np.uint8] | None:
+        """Labels of a case, 255 where nothing is learned; None where it has no mask."""
+        if not self.rows[case].labelled:
+            return None
+        held: NDArray[np.uint8] = self.pixels.image(f"{case}|labels")[0].view(np.uint8)
+        return held
+
+    def some_voxels(self, case: str, label: int) -> NDArray[np.int32]:
+        """At most some thousand voxels (n, 3) of a label, evenly taken."""
+        found: NDArray[np.int32] = self.pixels.image(f"{case}|{label}")[0, 0].astype(np.int32)
+        return found
+
+    def write_rows(self) -> None:
+        """Keep the table; the store can be opened from now on."""
+        rows = {case: asdict(row) for case, row in self.rows.items()}
+        write_text(self.folder / TABLE, json.dumps({"state": self.pixels.state, "rows": rows}))
+
+    @classmethod
+    def open(cls, folder: Path, state: str = "") -> GridStore | None:
+        """The store in a folder if it is whole, and of this state if one is given."""
+        table = folder / TABLE
+        if not table.is_file():
+            return None
+        raw = json.loads(table.read_text())
+        if state and raw["state"] != state:
+            return None
+        pixels = PixelStore.open(folder, raw["state"])
+        if pixels is None:
+            return None
+        return cls(folder, pixels, {case: _row(held) for case, held in raw["rows"].items()})
+
+
+def _row(held: dict[str, Any]) -> GridRow:
+    place = Placed(**{k: tuple(v) for k, v in held["place"].items()})
+    marked = held["marked"]
+    counted = held["foreground"]
+    return GridRow(
+        place,
+        tuple(tuple(c) for c in held["levels"]),
+        held["labelled"],
+        None if held["annotated"] is None else tuple(held["annotated"]),
+        None if counted is None else {int(k): int(v) for k, v in counted.items()},
+        None if marked is None else tuple(_mark(m) for m in marked),
+    )
+
+
+def _mark(held: dict[str, Any]) -> Marked:
+    return Marked(**{**held, "centre": tuple(held["centre"]), "size": tuple(held["size"])})

@@ -1,0 +1,54 @@
+"""How long one patch takes to learn from on this machine, measured on the plan's own network and loss."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from hounsfield.core.plan import Plan
+
+__all__ = ["seconds_per_patch"]
+
+_STEPS = 3
+
+
+def seconds_per_patch(
+    plan: Plan, loss: Callable[[Any, Any], Any], wanted: Callable[[int], tuple[Any, ...]]
+) -> float:
+    """Seconds for forward, backward and update of one patch, on one core or on the plan's GPU; a median.
+
+    `wanted` makes what the loss asks for of so many patches.
+    """
+    import torch
+
+    from hounsfield.steps.compute import computing, mixed_precision, pick_device
+    from hounsfield.steps.learner import network_of_plan, network_shape
+    from hounsfield.steps.schedule import optimiser_of
+
+    device = pick_device(plan.device)
+    shape = network_shape(plan)
+    form = torch.channels_last if len(shape) == 2 else torch.channels_last_3d
+    network = network_of_plan(plan, 1, seed=0).to(device).to(memory_format=form)  # type: ignore[call-overload]
+    optimiser = optimiser_of(network, plan.fit)
+    n = 1 if device.type == "cpu" else plan.fit.batch_size
+    images = torch.randn(n, len(plan.grid.channels), *shape).to(device).contiguous(memory_format=form)
+    told = tuple(t.to(device) for t in wanted(n))
+    # On a CPU the time of this thread alone: what else runs here now is no property of the plan.
+    clock = time.perf_counter if device.type == "cuda" else time.thread_time
+    spent = []
+    with computing(1):
+        for _ in range(_STEPS + 1):
+            began = clock()
+            optimiser.zero_grad(set_to_none=True)
+            with torch.autocast(device.type, torch.bfloat16, enabled=mixed_precision(plan, device)):
+                answer = network(images)
+            value = loss(answer, told)
+            value.backward()
+            optimiser.step()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            spent.append(clock() - began)
+    return float(np.median(spent[1:])) / n

@@ -1,0 +1,1 @@
+"""What hu predict leaves of places in images: masks, DICOM objects and tables."""

@@ -1,0 +1,1 @@
+"""Segmentation: what is outlined in an image, learned, predicted, measured and shown."""
