@@ -91,6 +91,54 @@ def test_an_evaluation_goes_into_the_run(tmp_path: Path) -> None:
     assert run.folder == tmp_path / "run" / "evaluations" / "1" and run.report.path.is_file()
 
 
+def _discs(folder: Path, *, n: int = 10) -> Path:
+    """Pictures of a bright disc on noise, with its mask beside them."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for k in range(n):
+        at, radius = rng.uniform(14, 34, 2), rng.uniform(6, 10)
+        disc = np.hypot(*(np.indices((48, 48)) - at[:, None, None])) < radius
+        image = (rng.normal(90, 20, (48, 48)) + 90 * disc).clip(0, 255)
+        Image.fromarray(image.astype(np.uint8)).save(folder / "images" / f"{k}.png")
+        Image.fromarray(disc.astype(np.uint8)).save(folder / "masks" / f"{k}.png")
+    return folder
+
+
+def test_outlines_are_learned_measured_and_written_by_the_same_face(tmp_path: Path) -> None:
+    source = _discs(tmp_path / "study")
+    plan = hu.Plan.checked(
+        {
+            "task": "segmentation", "threads": 1, "device": "cpu",
+            "grid": {"patch": [1, 48, 48], "window": [1, 48, 48], "steps": 20},
+            "segmentation": {"structures": ["label 1"]},
+            "network": {"name": "unet", "width": 4, "depth": 2},
+            "fit": {"epochs": 2, "batch_size": 4, "learning_rate": 0.01},
+            "validation": {"folds": 2, "members": 1},
+        }
+    )  # fmt: skip
+    question = hu.Question(one_image_per_patient=True)
+    run = hu.train(source, out=tmp_path / "run", plan=plan, question=question, masks="masks")
+    assert run.report.path.is_file() and len(run.predictions) == 2
+    assert run.metric("dice").n == 2 and run.model.plan.task == "segmentation"
+    written = hu.predict(run.folder, source / "images", out=tmp_path / "out", write=("nifti",))
+    assert written.files == {"nifti": 10} and len(list((tmp_path / "out" / "masks").iterdir())) == 10
+    with pytest.raises(BadInput, match="name a new folder with out="):
+        hu.predict(run.folder, source / "images")
+    again = hu.evaluate(run.folder, source, out=tmp_path / "again", question=question)
+    dice = again.metric("dice").value
+    assert dice is not None and dice > 0.3, "the disc is brighter than all else"
+
+
+def test_options_of_another_task_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="before was given for detection"):
+        hu.train(tmp_path, task="detection", before="run")
+    with pytest.raises(BadInput, match="a model that classifies"):
+        hu.predict(trained().run, trained().source, write=("seg",))
+
+
 def test_a_scan_finds_the_images() -> None:
     assert len(hu.scan(trained().source).series) == 120
     with pytest.raises(hu.HounsfieldError, match="does not exist"):

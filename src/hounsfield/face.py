@@ -11,12 +11,15 @@ from hounsfield.core.errors import BadInput
 from hounsfield.core.evidence import Finding
 from hounsfield.core.index import Index
 from hounsfield.core.model import Model
-from hounsfield.core.plan import Plan
+from hounsfield.core.plan import Plan, Task
 from hounsfield.core.predictions import Predictions
 from hounsfield.steps.gather import Question
 
 if TYPE_CHECKING:
     from hounsfield.core.progress import Progress
+    from hounsfield.steps.detection.table import Detected
+    from hounsfield.steps.results.cases import Written
+    from hounsfield.steps.segmentation.table import Segmented
     from hounsfield.steps.study import Run as PipelineRun
 
 __all__ = ["Report", "Run", "evaluate", "load_model", "predict", "read_plan", "scan", "train"]
@@ -35,18 +38,23 @@ class Report:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished job: its folder, model, predictions, findings and report."""
+    """A finished job: its folder, model, predictions, findings and report.
+
+    `predictions` are scores by case; of a segmentation the comparison of each case with its reader, of a
+    detection the candidates beside what the readers marked.
+    """
 
     folder: Path
     model: Model
-    predictions: Predictions
+    predictions: Predictions | Segmented | Detected
     findings: tuple[Finding, ...]
     report: Report
 
     def metric(self, name: str, label: str = "") -> Finding:
         """One metric with its interval; BadInput suggests the nearest name.
 
-        `label` is a class; empty means the whole.
+        `label` is a class, a structure, or a rate of false positives ("1/8 FP an image"); empty means the
+        whole.
         """
         from hounsfield.core.registry import nearest
 
@@ -61,40 +69,67 @@ def train(
     source: Path | str,
     *,
     out: Path | str = "run",
+    task: Task = "classification",
     labels: Path | str = "",
     target: str | tuple[str, ...] = (),
+    masks: str = "",
+    channels: tuple[str, ...] = (),
+    marks: Path | str = "",
     plan: Plan | Path | str | None = None,
     changes: dict[str, Any] | None = None,
     question: Question | None = None,
     seed: int | None = None,
-    budget_minutes: float = 8.0,
+    budget_minutes: float | None = None,
     unlabelled: Path | str = "",
     search_minutes: float = 0.0,
     before: Path | str = "",
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Run:
-    """Train a classifier on a folder of images and report what it can do.
+    """Train a model on a folder of images and report what it can do.
 
-    `source` is a folder, zip or file of DICOM, NIfTI, PNG/JPEG/TIFF class folders or .npz; `labels` a CSV
-    joined on patient, study, series or file, `target` its label column. `plan` is a Plan, a plan.json, or a
-    named plan; `changes` replaces dotted keys of it. `question` says the rest (see Question). `seed` decides
-    split, weights and augmentation (the plan's seed where it is None); a plan that is designed here trains
-    for at most `budget_minutes`. `unlabelled` are images to pretrain on, kept only if it helps on validation;
+    `source` is a folder, zip or file of DICOM, NIfTI, PNG/JPEG/TIFF class folders or .npz. `task` says what
+    is learned:
+
+    - "classification": `labels` is a CSV joined on patient, study, series or file, `target` its label column;
+    - "segmentation": masks lie beside the images; `masks` names their folder where their names do not say it;
+    - "detection": `marks` is a file or folder of marked objects (CSV, COCO JSON, DICOM SR or RTSTRUCT,
+      masks), found by itself where it lies beside the images as annotations.csv.
+
+    `channels` chooses the images of a case that are learned from together. `plan` is a Plan (whose task
+    counts), a plan.json, or a named plan; `changes` replaces dotted keys of it. `question` says the rest (see
+    Question). `seed` decides split, weights and augmentation (the plan's seed where it is None); a plan that
+    is designed here trains for at most `budget_minutes` (None: 8, segmentation 50, detection 60).
+
+    Of classification only: `unlabelled` are images to pretrain on, kept only if it helps on validation;
     `search_minutes` is a time to look for a better plan; `before` a run on the same cases to set beside.
     Several processors: torchrun and the command line. Raises BadInput for what cannot be used, GateRefused
     for an unsafe split.
+
+    >>> train("study", task="segmentation", search_minutes=5.0)
+    Traceback (most recent call last):
+    ...
+    hounsfield.core.errors.BadInput: search_minutes was given for segmentation; it is of classification only;
+    leave it out
     """
     from hounsfield.pipeline import train as run_train
+    from hounsfield.pipeline.seeing import MINUTES
     from hounsfield.steps.study import Study
 
+    given = read_plan(plan) if isinstance(plan, str | Path) else plan
+    if given is not None and task == "classification":
+        task = given.task
+    of_classes = {"unlabelled": unlabelled, "search_minutes": search_minutes, "before": before}
+    if task != "classification" and (named := next((n for n, v in of_classes.items() if v), "")):
+        raise BadInput(f"{named} was given for {task}; it is of classification only; leave it out")
     study = Study(
         source=str(source),
         out=Path(out),
-        question=_asked(question, labels, target),
-        plan=read_plan(plan) if isinstance(plan, str | Path) else plan,
+        question=_asked(question, labels, target, masks=masks, channels=channels, marks=marks),
+        task=task,
+        plan=given,
         changes={**({} if seed is None else {"seed": seed}), **(changes or {})},
-        budget_minutes=budget_minutes,
+        budget_minutes=MINUTES[task] if budget_minutes is None else budget_minutes,
         unlabelled=str(unlabelled),
         search_minutes=search_minutes,
         before=str(before),
@@ -110,13 +145,17 @@ def evaluate(
     out: Path | str | None = None,
     labels: Path | str = "",
     target: str | tuple[str, ...] = (),
+    masks: str = "",
+    channels: tuple[str, ...] = (),
+    marks: Path | str = "",
     question: Question | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Evaluate a run's model on other images: metrics with intervals, audit and report.
 
-    Without `out` the report goes to the next free RUN/evaluations/N. `labels`, `target` and `question` are
-    as for `train`. Raises BadInput for what cannot be used.
+    Without `out` the report goes to the next free RUN/evaluations/N. `labels`, `target`, `masks`, `channels`,
+    `marks` and `question` are as for `train`; the task is the model's. Raises BadInput for what cannot be
+    used.
     """
     from contextlib import nullcontext
 
@@ -124,19 +163,50 @@ def evaluate(
     from hounsfield.steps.run_folder import evaluation_folder
     from hounsfield.steps.study import Study
 
+    asked = _asked(question, labels, target, masks=masks, channels=channels, marks=marks)
     with nullcontext(Path(out)) if out is not None else evaluation_folder(Path(run)) as folder:
-        study = Study(source=str(source), out=folder, question=_asked(question, labels, target))
+        study = Study(source=str(source), out=folder, question=asked)
         return _face(evaluate_model(study, Path(run), progress=progress))
 
 
-def predict(run: Path | str, source: Path | str, *, progress: Progress | None = None) -> Predictions:
-    """Score images with a run's model; no answers are needed.
+def predict(
+    run: Path | str,
+    source: Path | str,
+    *,
+    out: Path | str | None = None,
+    write: tuple[str, ...] = (),
+    progress: Progress | None = None,
+) -> Predictions | Written:
+    """Apply a run's model to images; no answers are needed.
 
-    `Predictions.referrals` says which cases go to a reader, and why; None from a model that cannot tell.
+    A model that classifies gives scores, and writes them as a table where `out` is named;
+    `Predictions.referrals` says which cases go to a reader, and why (None from a model that cannot tell). A
+    model of segmentation or detection writes into the new folder `out`, and gives the number of files by
+    kind: `write` chooses among "nifti", "seg", "labelmap", "sr" and "csv" (none: masks as NIfTI,
+    or the candidates, and a table). Raises BadInput for what cannot be used.
+
+    >>> predict("no-such-run", "study")
+    Traceback (most recent call last):
+    ...
+    hounsfield.core.errors.BadInput: "no-such-run" holds no model (no model.json); expected the --out folder
+    of a finished hu train; finish it with --resume, or name another
     """
     from hounsfield.pipeline import predict_source
 
-    return predict_source(Path(run), str(source), progress=progress)
+    folder = None if out is None else Path(out)
+    model = load_model(run)
+    if model.plan.task == "classification":
+        if write:
+            raise BadInput(
+                f"write={write!r} was given to a model that classifies; expected a model of segmentation or "
+                "detection; leave it out"
+            )
+        return predict_source(Path(run), str(source), out=folder, progress=progress)
+    if folder is None:
+        raise BadInput(f"a model of {model.plan.task} writes its results; name a new folder with out=")
+    from hounsfield.pipeline.writing import outline_source
+
+    return outline_source(model, str(source), out=folder, write=write, progress=progress)
 
 
 def scan(source: Path | str) -> Index:
@@ -154,7 +224,11 @@ def load_model(run: Path | str) -> Model:
 
 
 def read_plan(name: Path | str) -> Plan:
-    """A plan by name (article-a, article-b, article-c) or from a plan.json."""
+    """A plan by name (article-a, article-b, article-c) or from a plan.json.
+
+    >>> read_plan("article-a").task
+    'classification'
+    """
     from hounsfield.steps.article_plans import NAMED_PLANS, named_plan
 
     path = Path(name)
@@ -165,11 +239,26 @@ def read_plan(name: Path | str) -> Plan:
     return named_plan(str(name))
 
 
-def _asked(question: Question | None, labels: Path | str, target: str | tuple[str, ...]) -> Question:
-    """The question, with the label table and target that were named beside it."""
+def _asked(
+    question: Question | None,
+    labels: Path | str,
+    target: str | tuple[str, ...],
+    *,
+    masks: str,
+    channels: tuple[str, ...],
+    marks: Path | str,
+) -> Question:
+    """The question, with the tables, masks and marks that were named beside it."""
     asked = question or Question()
     targets = (target,) if isinstance(target, str) and target else tuple(target)
-    return replace(asked, labels=str(labels) or asked.labels, target=targets or asked.target)
+    return replace(
+        asked,
+        labels=str(labels) or asked.labels,
+        target=targets or asked.target,
+        masks=masks or asked.masks,
+        channels=tuple(channels) or asked.channels,
+        marks=str(marks) or asked.marks,
+    )
 
 
 def _face(run: PipelineRun) -> Run:

@@ -37,12 +37,20 @@ HEADINGS = {"stop": "stops training", "warning": "to be looked into", "info": "f
 @as_json_option
 def audit(source: str, as_json: bool, out: Path | None, **given: Any) -> None:
     """Look for leakage, duplicates, shortcuts, shift and wrong labels in SOURCE before any training. Ends
-    with exit code 4 where training would be refused."""
+    with exit code 4 where training would be refused. Images with masks or marked objects are audited by
+    hu train --task segmentation or detection, before it trains."""
+    from hounsfield.core.errors import BadInput
     from hounsfield.io.files import require_writable_folder
     from hounsfield.pipeline import look
     from hounsfield.steps.audit import refuse_leakage, worst_first
     from hounsfield.steps.study import Clock, Study
 
+    for option in ("masks", "marks"):
+        if given[option]:
+            raise BadInput(
+                f"--{option} was given to hu audit, which looks at the labels of whole images; expected "
+                "class folders or --labels; hu train --task audits images with masks before it trains"
+            )
     if out is not None:
         require_writable_folder(out)
     with tempfile.TemporaryDirectory(prefix="hounsfield-") as scratch:

@@ -39,11 +39,14 @@ _QUESTION = [
         help="Who should be in the data, for the audit: a CSV with the columns column,value,share.",
     ),
     click.option(
-        "--masks", default="", metavar="NAME", help="Folder (or word of a name) of the masks, for segmentation."
+        "--masks", default="", metavar="NAME", help="Folder (or word of a name) of masks, for segmentation."
     ),
     click.option("--channels", default="", metavar="A,B", help="Images of a case to learn from, by name."),
     click.option(
-        "--marks", default="", metavar="FILE", help="Marked objects: CSV, COCO JSON, DICOM SR, RTSTRUCT, masks."
+        "--marks",
+        default="",
+        metavar="FILE",
+        help="Marked objects: CSV, COCO JSON, DICOM SR, RTSTRUCT, masks.",
     ),
     click.option("--resample-masks", is_flag=True, help="Bring masks of another grid onto their image's."),
     click.option("--one-image-per-patient", is_flag=True, help="State that no two images share a patient."),

@@ -53,8 +53,8 @@ def predict(run: Path, source: str, out: Path, write: str, as_json: bool) -> Non
         return
     if write:
         raise BadInput(
-            f"--write {write} was given to a model that classifies; expected a model of segmentation or detection; "
-            "leave --write out"
+            f"--write {write} was given to a model that classifies; expected a model of segmentation or "
+            "detection; leave --write out"
         )
     predictions = predict_source(run, source, out=out, progress=progress_for())
     path = out / "predictions.csv"
@@ -76,7 +76,8 @@ def _places(model: Model, source: str, out: Path, write: tuple[str, ...], as_jso
         return
     for note in written.notes:
         click.echo(f"! {note}")
-    click.echo(", ".join(f"{count} {kind}" for kind, count in written.files.items()) + f": {out}")
+    said = ", ".join(f"{count} {kind}" for kind, count in written.files.items())
+    click.echo(f"{said or 'nothing was written'}: {out}")
 
 
 def _as_object(told: Referrals | None) -> dict[str, Any]:

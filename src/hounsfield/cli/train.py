@@ -81,8 +81,9 @@ __all__ = ["recorded", "train"]
 @as_json_option
 def train(source: str, changes: tuple[str, ...], out: Path, as_json: bool, **given: Any) -> None:
     """Train on SOURCE (folder, zip or file: DICOM, NIfTI, PNG/JPEG/TIFF, .npz) and report what the model can
-    do: a classifier of images in class folders or with --labels; with --task segmentation on images with masks
-    beside them; with --task detection on images with marked objects (--marks). The plan is designed from the data; KEY=VALUE changes it, e.g. fit.epochs=20.
+    do: a classifier of images in class folders or with --labels; with --task segmentation on images with
+    masks beside them; with --task detection on images with marked objects (--marks). The plan is designed
+    from the data; KEY=VALUE changes it, e.g. fit.epochs=20.
     On several processors: torchrun --nproc-per-node N -m hounsfield train …"""
     from hounsfield.cli.summary import as_object, say
     from hounsfield.face import read_plan

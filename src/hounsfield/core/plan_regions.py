@@ -1,4 +1,4 @@
-"""The sections of a plan that speak of places in an image: the grid of its patches, segmentation, detection."""
+"""The sections of a plan that speak of places in an image: the grid of patches, segmentation, detection."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Grid(Section):
             raise ValueError("grid.spacing_mm is not three lengths above 0 (k, j, i), nor empty; correct it")
         if len(self.normalise) != len(self.channels):
             raise ValueError(
-                f"grid.normalise holds {len(self.normalise)} words for {len(self.channels)} channels; give one "
-                "for each"
+                f"grid.normalise holds {len(self.normalise)} words for {len(self.channels)} channels; give "
+                "one for each"
             )
         if "fixed" in self.normalise and len(self.fixed) != len(self.channels):
             raise ValueError(
@@ -65,8 +65,9 @@ class Segmentation(Section):
 
     `structures` names the labels 1, 2, … of the masks. `regions` are sets of labels that are learned as one
     output each and may overlap ([[1, 2, 3], [2]]: the whole tumour and its core), and measured by the names
-    `region_names`; empty learns every label as one of several that exclude each other. A voxel of label `ignore` (below 0: none) is not learned from,
-    nor measured; a case whose labels are in `partial` only (none: all) teaches only those.
+    `region_names`; empty learns every label as one of several that exclude each other. A voxel of label
+    `ignore` (below 0: none) is not learned from, nor measured; a case of which only some structures were
+    outlined teaches only those.
 
     The loss is soft Dice plus cross-entropy, in the shares `dice` and 1 - `dice`, at every resolution of the
     decoder where `deep_supervision` is on. `tolerance_mm` is that of the normalised surface distance; 0 takes
@@ -89,8 +90,8 @@ class Segmentation(Section):
     def _named(self) -> Self:
         if len(self.region_names) != len(self.regions):
             raise ValueError(
-                f"segmentation.region_names holds {len(self.region_names)} names for {len(self.regions)} regions; "
-                "name each"
+                f"segmentation.region_names holds {len(self.region_names)} names for {len(self.regions)} "
+                "regions; name each"
             )
         if any(label > len(self.structures) for region in self.regions for label in region):
             raise ValueError(

@@ -168,8 +168,8 @@ class Network(Section):
     -1 trains everything. A volume takes the weights of a 2D network by inflation (Carreira 2017).
 
     Of "unet" and "detector", `depth` stages double their channels from `width` to at most `widest`;
-    `strides` and `kernels` (k, j, i) are one a stage (empty: halved where an axis is long enough, 3), `blocks`
-    the residual blocks of each.
+    `strides` and `kernels` (k, j, i) are one a stage (empty: halved where an axis is long enough, 3),
+    `blocks` the residual blocks of each.
     """
 
     name: str = "compact"

@@ -24,7 +24,7 @@ from hounsfield.core.model import (
 from hounsfield.core.plan import Plan
 from hounsfield.io.files import write_text
 
-__all__ = ["digest_of", "form_content", "read_model", "write_model"]
+__all__ = ["digest_of", "form_content", "read_classifier", "read_model", "write_model"]
 
 
 def write_model(model: Model) -> None:
@@ -94,6 +94,17 @@ def read_model(folder: Path | str) -> Model:
     return model
 
 
+def read_classifier(folder: Path | str, *, what: str) -> Model:
+    """The model in RUN/model if it classifies; BadInput says that `what` is offered for no other."""
+    model = read_model(folder)
+    if model.plan.task != "classification":
+        raise BadInput(
+            f'"{Path(folder).name}" holds a model of {model.plan.task}; {what} offered for models that '
+            "classify only; name another run"
+        )
+    return model
+
+
 def _operating_point(facts: dict[str, Any]) -> OperatingPoint:
     """An operating point as it was written; that of an older version has no groups."""
     groups = tuple(GroupPoint(**{**g, "values": tuple(g["values"])}) for g in facts.get("groups", ()))
@@ -158,21 +169,11 @@ def form_content(model: Model, member: str, *, int8: bool = False) -> bytes | No
 
 
 def _card(model: Model) -> str:
-    point = model.operating_point
     lines = [
         "# Model card",
         "",
         *(f"- {key}: {value}" for key, value in model.card.items()),
-        f"- classes: {', '.join(model.encoding.classes)} ({model.encoding.kind})",
-        f"- threshold: {', '.join(f'{v:.4f}' for v in point.values) or 'none'} "
-        f"({point.rule}, on {point.chosen_on}, n = {point.n})",
-        *(
-            f"- threshold where {g.group}: {', '.join(f'{v:.4f}' for v in g.values)} (n = {g.n})"
-            for g in point.groups
-        ),
-        *([f"- consent to thresholds by group: {model.plan.mitigation.consent}"] if point.groups else []),
-        f"- calibration: {model.calibration.text}",
-        *(f"- cleaning of masks: {note}" for note in (model.cleaning.notes if model.cleaning else ())),
+        *(_of_classes(model) if model.plan.task == "classification" else _of_places(model)),
         f"- members: {len(model.members)}; data {model.data_digest}; plan {model.plan.digest()}",
         *(f"- {form.file or form.kind}: {form.note}" for form in model.forms),
         "",
@@ -185,3 +186,39 @@ def _card(model: Model) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _of_classes(model: Model) -> list[str]:
+    """Classes, threshold and calibration of a classifier."""
+    point = model.operating_point
+    return [
+        f"- classes: {', '.join(model.encoding.classes)} ({model.encoding.kind})",
+        f"- threshold: {', '.join(f'{v:.4f}' for v in point.values) or 'none'} "
+        f"({point.rule}, on {point.chosen_on}, n = {point.n})",
+        *(
+            f"- threshold where {g.group}: {', '.join(f'{v:.4f}' for v in g.values)} (n = {g.n})"
+            for g in point.groups
+        ),
+        *([f"- consent to thresholds by group: {model.plan.mitigation.consent}"] if point.groups else []),
+        f"- calibration: {model.calibration.text}",
+    ]
+
+
+def _of_places(model: Model) -> list[str]:
+    """What is outlined or found, on which grid, and what was chosen for it on validation cases."""
+    plan, point = model.plan, model.operating_point
+    spacing = "×".join(f"{s:g}" for s in plan.grid.spacing_mm)
+    patch, window = ("×".join(map(str, shape)) for shape in (plan.grid.patch, plan.grid.window))
+    named = "structures" if plan.task == "segmentation" else "classes"
+    voxels = f"{spacing} mm (k, j, i)" if spacing else "the voxels of each image"
+    lines = [
+        f"- {named}: {', '.join(model.encoding.classes)}",
+        f"- channels: {', '.join(plan.grid.channels)}",
+        f"- grid: {voxels}; patches of {patch}, windows of {window} voxels",
+    ]
+    if plan.segmentation.regions:
+        lines.append(f"- regions: {', '.join(plan.segmentation.region_names)}")
+    if plan.task == "detection":
+        score = ", ".join(f"{v:.4f}" for v in point.values) or "none"
+        lines.append(f"- called from a score of: {score} ({point.rule}, on {point.chosen_on}, n = {point.n})")
+    return lines + [f"- cleaning of masks: {n}" for n in (model.cleaning.notes if model.cleaning else ())]

@@ -33,20 +33,22 @@ _SAME_MM = 1e-3
 _FAST_GZIP = 3
 
 
-def nifti_of(volume: Volume) -> Nifti1Image:
+def nifti_of(volume: Volume, *, turned: bool = True) -> Nifti1Image:
     """The volume as a NIfTI-1 image (I, J, K), values and their type unchanged, slope 1 and intercept 0.
 
     sform and qform hold the affine to RAS+ mm with code 1 (scanner); an affine with shear, as of a tilted
     gantry, stands in the sform alone. Where the place in the patient is unknown both codes are 0 and only
     known lengths are written (0 for unknown). Three channels of 8 bits become RGB24, other channels a
-    fourth axis. Raises BadInput where a side is too long for NIfTI-1.
+    fourth axis. Unless it is `turned`, voxels stay in the order that they have. Raises BadInput where a side
+    is too long for NIfTI-1.
 
     >>> import numpy as np
     >>> v = Volume(np.zeros((1, 2, 4, 5), np.int16), np.diag([.5, .5, 2., 1.]), ("1.2.3",), True)
     >>> nifti_of(v).affine.tolist()[1]
     [0.0, 0.5, 0.0, -1.5]
     """
-    return _image(volume, _stored(volume.data, volume.affine))
+    turned = turned and _is_right_handed(volume.affine)
+    return _image(volume, _stored(volume.data, turned=turned), turned=turned)
 
 
 def joined_nifti(volumes: Sequence[Volume], *, step_seconds: float = 0.0) -> Nifti1Image:
@@ -62,7 +64,8 @@ def joined_nifti(volumes: Sequence[Volume], *, step_seconds: float = 0.0) -> Nif
     values = np.empty((count, *sides), kind)
     for place, volume in zip(values, volumes, strict=True):
         place[...] = volume.data[0]
-    image = _image(first, _stored(values, first.affine))
+    turned = _is_right_handed(first.affine)
+    image = _image(first, _stored(values, turned=turned), turned=turned)
     image.header["pixdim"][4] = step_seconds
     return image
 
@@ -110,14 +113,14 @@ def same_grid(one: Volume, other: Volume) -> bool:
     return bool(np.max(apart) < _SAME_MM and np.allclose(one.affine, other.affine, atol=_SAME_MM))
 
 
-def _image(volume: Volume, stored: NDArray[Any]) -> Nifti1Image:
+def _image(volume: Volume, stored: NDArray[Any], *, turned: bool) -> Nifti1Image:
     from nibabel import Nifti1Image
 
     if max(stored.shape) > _MOST:
         raise BadInput(
             f"a volume of {volume.data.shape} voxels; NIfTI-1 holds at most {_MOST} along a side, so cut it"
         )
-    placed, affine = has_place(volume), _ras_affine(volume)
+    placed, affine = has_place(volume), _ras_affine(volume, turned=turned)
     # an image that is given an affine writes it under a code of its own choice, so it is given none
     image = Nifti1Image(stored, affine if placed else None, dtype=stored.dtype)
     header = image.header
@@ -131,9 +134,9 @@ def _image(volume: Volume, stored: NDArray[Any]) -> Nifti1Image:
     return image
 
 
-def _stored(data: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:
-    """(C, K, J, I) as (I, J, K[, C]), rows from the bottom up where the affine is right-handed."""
-    if _is_right_handed(affine):
+def _stored(data: NDArray[Any], *, turned: bool) -> NDArray[Any]:
+    """(C, K, J, I) as (I, J, K[, C]), rows from the bottom up where they are to be turned."""
+    if turned:
         data = data[:, :, ::-1]
     if data.dtype in (np.bool_, np.float16):  # types that NIfTI-1 has no code for
         data = data.astype(np.uint8 if data.dtype == np.bool_ else np.float32)
@@ -143,10 +146,10 @@ def _stored(data: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:
     return turned[..., 0] if turned.shape[-1] == 1 else turned
 
 
-def _ras_affine(volume: Volume) -> NDArray[np.float64]:
+def _ras_affine(volume: Volume, *, turned: bool) -> NDArray[np.float64]:
     """The affine to RAS+ mm of the voxels as `_stored` lays them."""
     affine = volume.affine.copy()
-    if _is_right_handed(affine):
+    if turned:
         affine[:3, 3] += affine[:3, 1] * (volume.data.shape[2] - 1)
         affine[:3, 1] *= -1
     return np.asarray(_RAS_FROM_LPS @ affine + 0.0)

@@ -116,9 +116,10 @@ def build_unet(
     network: plan.Network, *, channels: int, outputs: int, size: tuple[int, int, int], deep: bool = True,
     seed: int | None = None,
 ) -> UNet:  # fmt: skip
-    """The U-Net of a plan, for patches of `size` (k, j, i). Raises BadInput for strides that do not divide it.
+    """The U-Net of a plan, for patches of `size` (k, j, i).
 
-    With a `seed` the first weights are drawn from it and torch's own generator is left alone.
+    Raises BadInput for strides that do not divide the size. With a `seed` the first weights are drawn from it
+    and torch's own generator is left alone.
 
     >>> made = build_unet(plan.Network(width=4, strides=((1, 1, 1), (1, 2, 2))), channels=1, outputs=3,
     ...                   size=(1, 16, 16))

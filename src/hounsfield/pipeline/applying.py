@@ -33,11 +33,11 @@ def evaluate_model(study: Study, run: Path, *, progress: Progress | None = None)
     if model.plan.task == "segmentation":
         from hounsfield.pipeline.outlining import evaluate_outlines
 
-        return evaluate_outlines(replace(study, task="segmentation"), model, clock)
+        return evaluate_outlines(replace(study, task="segmentation"), run, model, clock)
     if model.plan.task == "detection":
         from hounsfield.pipeline.locating import evaluate_marks
 
-        return evaluate_marks(replace(study, task="detection"), model, clock)
+        return evaluate_marks(replace(study, task="detection"), run, model, clock)
     folder = RunFolder(study.out)
     with folder.opened(resume=False):
         looked = look(study, folder.cache, clock, encoding=model.encoding, split=False)

@@ -20,7 +20,7 @@ from hounsfield.core.index import Index
 from hounsfield.core.model import Model
 from hounsfield.core.progress import Progress, Silent
 from hounsfield.io.files import whole_file, write_json
-from hounsfield.io.model_store import read_model
+from hounsfield.io.model_store import read_classifier
 from hounsfield.steps.compute import available_cores
 from hounsfield.steps.decode import decode
 from hounsfield.steps.explain import Explained, explain
@@ -40,11 +40,11 @@ def explain_source(
     Into the new folder `out` go a PNG a panel, explanations.json, and private/cases.csv, which says which
     file and patient each case is. Maps are shown if they passed the tests that the run has kept; where it
     kept none they are tested on the images of the source, and withheld if these are too few. Similar cases
-    are those of RUN/private, if it is there. Raises BadInput where the source holds no image or `out` may not
-    be used.
+    are those of RUN/private, if it is there. Raises BadInput where the source holds no image, the model does
+    not classify, or `out` may not be used.
     """
     clock = Clock(progress or Silent())
-    model = read_model(run)
+    model = read_classifier(run, what="explanations are")
     folder = RunFolder(out)
     with folder.opened(resume=False), tempfile.TemporaryDirectory(prefix="hounsfield-") as scratch:
         with clock.step("scan", Path(source).name) as said:

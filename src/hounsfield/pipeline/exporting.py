@@ -19,7 +19,7 @@ from hounsfield.core.evidence import Finding
 from hounsfield.core.model import Model
 from hounsfield.core.progress import Progress, Silent
 from hounsfield.io.files import require_writable_folder, whole_file, write_json, write_text
-from hounsfield.io.model_store import read_model
+from hounsfield.io.model_store import read_classifier
 from hounsfield.steps.compute import available_cores
 from hounsfield.steps.decode import decode
 from hounsfield.steps.export import Development, export
@@ -54,11 +54,12 @@ def export_run(
 
     `source` and `question` name the images that the run was trained on: with them 8-bit forms are made too,
     and tested on the cases that each member did not learn from. Raises BadInput for a run that is not
-    finished, for a folder that is not empty and for images that are not the run's, GateRefused where a file
-    does not give torch's logits, MissingDependency without onnx or onnxruntime.
+    finished or does not classify, for a folder that is not empty and for images that are not the run's,
+    GateRefused where a file does not give torch's logits, MissingDependency without onnx or onnxruntime.
     """
+    model = read_classifier(run, what="export as ONNX is")
     _require_onnx()
-    model = _finished(run)
+    _require_finished(run)
     clock = Clock(progress or Silent())
     with _new_folder(out), tempfile.TemporaryDirectory(prefix="hounsfield-") as scratch:
         development = None
@@ -106,15 +107,13 @@ def _require_onnx() -> None:
         raise MissingDependency(f"exporting needs {' and '.join(absent)}; pip install {' '.join(absent)}")
 
 
-def _finished(run: Path) -> Model:
-    """The model of a run that has its report, or of a model folder by itself."""
-    model = read_model(run)
+def _require_finished(run: Path) -> None:
+    """A run needs its report; a model folder by itself does not."""
     if (run / MARKER).is_file() and not (run / "report.html").is_file():
         raise BadInput(
             f'the run in "{run.name}" is not finished (it has no report); finish it with hu train --resume, '
             "then export it"
         )
-    return model
 
 
 def _development(

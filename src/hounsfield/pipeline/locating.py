@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hounsfield.core.case import Case
@@ -18,10 +19,12 @@ from hounsfield.pipeline.seeing import (
     Seen,
     audited,
     channels_of,
+    data_digest,
     fitted,
     planned_grid,
     prepared_job,
     scanned,
+    unchosen,
     unseen_rows,
 )
 from hounsfield.steps.audit import refuse_leakage
@@ -29,6 +32,7 @@ from hounsfield.steps.detection.candidates import candidate_objects, lesion_obje
 from hounsfield.steps.detection.gather import gather_marked
 from hounsfield.steps.detection.table import Detected
 from hounsfield.steps.job import Job
+from hounsfield.steps.overlap import overlap_with_training
 from hounsfield.steps.regions.to_grid import native_case
 from hounsfield.steps.run_folder import RunFolder
 from hounsfield.steps.study import Clock, Run, Study
@@ -54,7 +58,7 @@ def train_marks(study: Study, clock: Clock) -> Run:
         plan = planned_grid(study, seen, folder, clock)
         job = prepared_job(study, seen, plan, folder, clock)
         folder.keep_plan(plan)
-        folder.require_same(plan.digest(), f"{seen.cohort.digest()}-{seen.marks.digest()}")
+        folder.require_same(unchosen(plan).digest(), data_digest(seen, job))
         fitted(job, group, clock)
         model = _model(study, seen, job, folder, clock)
         result = _told(study, model, seen, job, folder, clock)
@@ -63,11 +67,13 @@ def train_marks(study: Study, clock: Clock) -> Run:
     return result
 
 
-def evaluate_marks(study: Study, model: Model, clock: Clock) -> Run:
+def evaluate_marks(study: Study, run: Path, model: Model, clock: Clock) -> Run:
     """External validation: what a model finds in other images beside their readers' marks."""
     folder = RunFolder(study.out)
     with folder.opened(resume=False):
         seen = _seen(study, folder, clock, model=model)
+        overlap = overlap_with_training(run, seen.cohort, seen.marks)
+        seen = replace(seen, findings=(overlap, *seen.findings))
         study = replace(study, phantom="phantom" in model.card or seen.only_phantoms)
         result = _told(study, model, seen, None, folder, clock)
     folder.drop_cache()
@@ -80,7 +86,7 @@ def _seen(study: Study, folder: RunFolder, clock: Clock, *, model: Model | None 
     with clock.step("gather") as said:
         cohort, channels = gather_marked(
             index, study.asked, classes=model.plan.detection.classes if model else (),
-            channels=channels_of(model), split=model is None,
+            channels=channels_of(model.plan if model else study.plan), split=model is None,
         )  # fmt: skip
         said += cohort.notes
     seen = Seen(index, cohort, channels, cohort.encoding.classes)
@@ -98,7 +104,7 @@ def _model(study: Study, seen: Seen, job: Job, folder: RunFolder, clock: Clock) 
         cases = [seen.cohort.development[r] for r in rows]
         found = [kept_found(job, r) or _nothing() for r in rows]
         table = _table(seen, job.plan, cases, found, _spacings(job, cases), "cross-validation")
-        score = score_for(matched(table), images=len(table), rate=_RATE)
+        score = score_for(matched(table).marks, images=len(table), rate=_RATE)
         point = OperatingPoint(
             (float(score),), f"{_RATE:g} false positive an image", "validation folds",
             n=len(cases),

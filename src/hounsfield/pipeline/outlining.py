@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,17 +22,20 @@ from hounsfield.pipeline.seeing import (
     Seen,
     audited,
     channels_of,
+    data_digest,
     fitted,
     planned_grid,
     prepared_job,
     region_setting,
     scanned,
+    unchosen,
     unseen_rows,
 )
 from hounsfield.steps.audit import refuse_leakage
 from hounsfield.steps.compute import available_cores
 from hounsfield.steps.gather import Question
 from hounsfield.steps.job import Job
+from hounsfield.steps.overlap import overlap_with_training
 from hounsfield.steps.regions.gather import gather_outlined
 from hounsfield.steps.regions.to_grid import Native, native_case
 from hounsfield.steps.run_folder import RunFolder
@@ -46,8 +50,8 @@ __all__ = ["evaluate_outlines", "train_outlines"]
 
 _TITLE = "Segmentation: {}"
 _FLATTERED = (
-    "The choice of window and cleaning: it was made on the very cases that are reported, which flatters them a "
-    "little."
+    "The choice of window and cleaning: it was made on the very cases that are reported, which flatters them "
+    "a little."
 )
 
 
@@ -61,7 +65,7 @@ def train_outlines(study: Study, clock: Clock) -> Run:
         plan = planned_grid(study, seen, folder, clock)
         job = prepared_job(study, seen, plan, folder, clock)
         folder.keep_plan(plan)
-        folder.require_same(plan.digest(), f"{seen.cohort.digest()}-{seen.marks.digest()}")
+        folder.require_same(unchosen(plan).digest(), data_digest(seen, job))
         fitted(job, group, clock)
         model = _model(study, seen, job, folder, clock)
         result = _told(study, model, seen, job, folder, clock)
@@ -70,11 +74,13 @@ def train_outlines(study: Study, clock: Clock) -> Run:
     return result
 
 
-def evaluate_outlines(study: Study, model: Model, clock: Clock) -> Run:
+def evaluate_outlines(study: Study, run: Path, model: Model, clock: Clock) -> Run:
     """External validation: a model's outlines of other images beside their readers'."""
     folder = RunFolder(study.out)
     with folder.opened(resume=False):
         seen = _seen(study, folder, clock, model=model)
+        overlap = overlap_with_training(run, seen.cohort, seen.marks)
+        seen = replace(seen, findings=(overlap, *seen.findings))
         study = replace(study, phantom="phantom" in model.card or seen.only_phantoms)
         result = _told(study, model, seen, None, folder, clock)
     folder.drop_cache()
@@ -85,10 +91,10 @@ def _seen(study: Study, folder: RunFolder, clock: Clock, *, model: Model | None 
     """Everything before a plan."""
     index = scanned(study.source, clock)
     with clock.step("gather") as said:
-        plan = model.plan if model else None
+        plan = model.plan if model else study.plan
         found = gather_outlined(
             index, study.asked, structures=plan.segmentation.structures if plan else (),
-            channels=channels_of(model), split=model is None, threads=available_cores(),
+            channels=channels_of(plan), split=model is None, threads=available_cores(),
             progress=clock.progress.advance,
         )  # fmt: skip
         said += [f"{len(found.cohort.cases)} images with masks", *found.cohort.notes]

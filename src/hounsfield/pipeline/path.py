@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hounsfield.core.errors import BadInput
 from hounsfield.core.evidence import Finding
 from hounsfield.core.progress import Progress, Silent
 from hounsfield.pipeline.learning import (
@@ -45,6 +46,7 @@ def train(study: Study, *, progress: Progress | None = None) -> Run:
     Under torchrun this is what rank 0 does; the other processes `follow` it.
     """
     clock = Clock(progress or Silent())
+    _refuse_other_tasks(study)
     if study.task == "segmentation":
         from hounsfield.pipeline.outlining import train_outlines
 
@@ -81,6 +83,22 @@ def train(study: Study, *, progress: Progress | None = None) -> Run:
     if not study.keep_cache:
         folder.drop_cache()
     return run
+
+
+def _refuse_other_tasks(study: Study) -> None:
+    """BadInput for a plan of another task, and for what only a classification can use."""
+    if study.plan is not None and study.plan.task != study.task:
+        raise BadInput(
+            f"a plan of {study.plan.task} was given for {study.task}; give a plan of {study.task}, or leave "
+            "--plan out to have one designed"
+        )
+    asked = {"--search": study.search_minutes, "--unlabelled": study.unlabelled, "--before": study.before}
+    given = [name for name, value in asked.items() if value]
+    if study.task != "classification" and given:
+        raise BadInput(
+            f"{', '.join(given)} was given with --task {study.task}; expected it with a classification only; "
+            "leave it out"
+        )
 
 
 def look(study: Study, cache: Path, clock: Clock, *, encoding: Any = None, split: bool = True) -> Looked:

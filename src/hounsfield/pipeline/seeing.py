@@ -21,9 +21,10 @@ from hounsfield.steps.audits.targets import read_targets
 from hounsfield.steps.compute import available_cores
 from hounsfield.steps.decode import decode
 from hounsfield.steps.duplicates import Fingerprints, Pair, duplicate_pairs, fingerprints
-from hounsfield.steps.gather import resplit
 from hounsfield.steps.job import Job
 from hounsfield.steps.overlap import only_test
+from hounsfield.steps.regions.fingerprint import OF_ONE_IMAGE
+from hounsfield.steps.regions.split import resplit_places
 from hounsfield.steps.run_folder import RunFolder
 from hounsfield.steps.scan import scan
 from hounsfield.steps.study import Clock, Study
@@ -37,11 +38,13 @@ __all__ = [
     "Seen",
     "audited",
     "channels_of",
+    "data_digest",
     "fitted",
     "planned_grid",
     "prepared_job",
     "region_setting",
     "scanned",
+    "unchosen",
     "unseen_rows",
 ]
 
@@ -78,11 +81,11 @@ def scanned(source: str, clock: Clock) -> Index:
     return index
 
 
-def channels_of(model: Model | None) -> tuple[str, ...]:
-    """The images that a model's channels come from; colours are channels of one picture."""
-    if model is None or len(model.plan.grid.channels) == 1 or model.plan.grid.channels[0] == "red":
+def channels_of(plan: Plan | None) -> tuple[str, ...]:
+    """The images that a plan's channels come from; () where all are channels of one image, as colours are."""
+    if plan is None or len(plan.grid.channels) == 1 or plan.grid.channels[0] in OF_ONE_IMAGE:
         return ()
-    return model.plan.grid.channels
+    return plan.grid.channels
 
 
 def audited(seen: Seen, study: Study, folder: RunFolder, clock: Clock, *, split: bool = True) -> Seen:
@@ -100,7 +103,7 @@ def audited(seen: Seen, study: Study, folder: RunFolder, clock: Clock, *, split:
         marks = fingerprints(store, [c.id for c in cohort.cases])
         pairs = duplicate_pairs(marks)
         if pairs and split:
-            cohort = resplit(cohort, study.asked, link_pairs(pairs, cohort.cases))
+            cohort = resplit_places(cohort, study.asked, link_pairs(pairs, cohort.cases))
         findings = audit(cohort, pairs, store=store, marks=marks, targets=targets)
         warned = [f.name for f in findings if f.level != "info"]
         said.append(
@@ -117,14 +120,20 @@ def planned_grid(study: Study, seen: Seen, folder: RunFolder, clock: Clock) -> P
             said.append(f"{kept.name} plan of the interrupted run")
             return kept
         plan = study.plan or _designed(study, seen, clock)
+        if study.task == "segmentation" and not plan.segmentation.structures:
+            plan = plan.changed({"segmentation.structures": list(seen.names)})
         plan = plan.changed(study.changes) if study.changes else plan
         if study.plan is None:
             plan = _in_time(plan, study)
         plan = plan.model_copy(update={"application": study.application or plan.application})
+        if plan.validation.folds != seen.cohort.folds:
+            rule = plan.validation.model_copy(update={"folds": seen.cohort.folds})
+            why = {"validation.folds": "as many as the patients allow"}
+            plan = plan.model_copy(update={"validation": rule, "reasons": {**plan.reasons, **why}})
         shape = "×".join(map(str, plan.grid.patch))
         said.append(
-            f"{plan.network.name} on patches of {shape}, {plan.fit.epochs} epochs of {plan.grid.steps} steps, "
-            f"{plan.validation.members} member(s)"
+            f"{plan.network.name} on patches of {shape}, {plan.fit.epochs} epochs of {plan.grid.steps} "
+            f"steps, {plan.validation.members} member(s)"
         )
     return plan
 
@@ -189,6 +198,12 @@ def prepared_job(study: Study, seen: Seen, plan: Plan, folder: RunFolder, clock:
     return region_job(seen.cohort, plan, store, folder.work)
 
 
+def data_digest(seen: Seen, job: Job) -> str:
+    """A hash of who is learned from, of the images, and of what was drawn on them."""
+    assert job.grid is not None
+    return f"{seen.cohort.digest()}-{seen.marks.digest()}-{job.grid.digest()}"
+
+
 def fitted(job: Job, group: Group, clock: Clock) -> None:
     """The members trained."""
     from hounsfield.steps.fit import events_of, histories_of, train_members
@@ -234,6 +249,11 @@ def region_setting(
         phantom=study.phantom,
         seed=model.plan.seed,
     )
+
+
+def unchosen(plan: Plan) -> Plan:
+    """A plan as it was before validation cases chose its window: what tells a run from another."""
+    return plan.model_copy(update={"grid": plan.grid.model_copy(update={"window": plan.grid.patch})})
 
 
 def unseen_rows(job: Job) -> list[int]:

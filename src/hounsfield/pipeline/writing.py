@@ -13,6 +13,7 @@ from hounsfield.core.model import Model
 from hounsfield.core.progress import Progress, Silent
 from hounsfield.io.dicom.seg_write import Algorithm
 from hounsfield.io.source import Source
+from hounsfield.pipeline.seeing import channels_of
 from hounsfield.steps.regions.pairing import pairing_of
 from hounsfield.steps.results.cases import Located, Outlined, Written, require_known
 from hounsfield.steps.run_folder import RunFolder
@@ -32,8 +33,9 @@ def outline_source(
 ) -> Written:
     """Outline or search every image of a source and write what is asked for (`WRITES`).
 
-    Without `write` a segmentation writes NIfTI masks and a table, a detection a table. Masks among the images are not looked at. Raises BadInput where an image has other channels than the model
-    learned from, and for kinds that are unknown.
+    Without `write` a segmentation writes NIfTI masks and a table, a detection a table. Masks among the images
+    are not looked at. Raises BadInput where an image has other channels than the model learned from, and for
+    kinds that are unknown.
     """
     outlines = model.plan.task == "segmentation"
     write = tuple(write) or (("nifti", "csv") if outlines else ("csv",))
@@ -93,9 +95,8 @@ def _locations(
 
 def _cases(index: Index, model: Model) -> tuple[Case, ...]:
     """The images of a source as cases without masks, with the model's channels."""
-    wanted = model.plan.grid.channels
-    asked = wanted if len(wanted) > 1 and wanted[0] != "red" else ()
-    pairs = pairing_of(index, channels=asked).pairs
+    asked = channels_of(model.plan)
+    pairs = pairing_of(index, channels=asked, channel_names=asked).pairs
     return tuple(
         Case(p.images[0].id, p.images[0].patient or p.patient or f"image {p.images[0].id}", p.images)
         for p in pairs

@@ -6,6 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from hounsfield.core.model import Model
+from hounsfield.steps.card_places import (
+    called_text,
+    cleaning_text,
+    learned_from_text,
+    places_output,
+    places_task,
+)
 from hounsfield.steps.standards import Given
 
 __all__ = ["OPEN", "answered", "main_findings", "metric_text", "sentences", "subgroup_findings"]
@@ -14,6 +21,13 @@ Content = Mapping[str, Any]
 Row = Mapping[str, Any]
 OPEN = "To be filled by a human."
 PHANTOM = "PHANTOM DATA: simulated patients; nothing here says anything about clinical performance."
+
+KINDS = {
+    "classification": "image classification",
+    "segmentation": "image segmentation",
+    "detection": "object detection",
+}
+"""What a task is called outside of this package."""
 
 HOW = {
     "test": "a test part held out from the same data",
@@ -34,15 +48,19 @@ def answered(answers: Mapping[str, Given], key: str, *, known: str = "") -> str:
 
 
 def sentences(model: Model, content: Content) -> dict[str, str]:
-    """Sentences about the model and its data, by what they speak of."""
+    """Sentences about the model and its data, by what they speak of; empty where one does not apply."""
+    places = model.plan.task != "classification"
     return {
         "name": str(content.get("title") or "Model"),
-        "task": _task(model),
-        "output": _output(model),
+        "kind": KINDS[model.plan.task],
+        "task": places_task(model) if places else _task(model),
+        "output": places_output(model) if places else _output(model),
         "network": _network(model),
         "weights": _start(model),
-        "threshold": _threshold(model),
-        "calibration": _calibration(model),
+        "threshold": called_text(model) if places else _threshold(model),
+        "calibration": "" if places else model.calibration.text.replace(": ", ", ", 1),
+        "cleaning": cleaning_text(model) if places else "",
+        "balance": learned_from_text(model) if places else _balance(model),
         "data": _data(content),
         "evaluated": _evaluated(content),
         "warnings": _warnings(content),
@@ -96,7 +114,8 @@ def _output(model: Model) -> str:
 
 def _network(model: Model) -> str:
     members = len(model.members)
-    joined = "a single network" if members == 1 else f"the mean of {members} networks"
+    several = "what {} networks find, fused" if model.plan.task == "detection" else "the mean of {} networks"
+    joined = "a single network" if members == 1 else several.format(members)
     return f"{model.plan.network.name}, {joined}"
 
 
@@ -114,18 +133,25 @@ def _threshold(model: Model) -> str:
     return f"{told}{span}, by the rule {point.rule}, chosen on {point.chosen_on}, n = {point.n}"
 
 
-def _calibration(model: Model) -> str:
-    c = model.calibration
-    return c.text.replace(": ", ", ", 1)
+def _balance(model: Model) -> str:
+    weighted = model.plan.fit.class_weights
+    return "Classes were weighted by how rare they are." if weighted else "Classes were not weighted."
 
 
 def _data(content: Content) -> str:
-    parts = (content.get("tables") or {}).get("classes") or {}
-    told = [
-        f"{part}: {sum(counts.values())} cases ({', '.join(f'{n} {name}' for name, n in counts.items())})"
-        for part, counts in parts.items()
-    ]
+    tables, places = content.get("tables") or {}, _asks_where(content)
+    sizes = {str(row[0]): row[1] for row in tables.get("flow") or ()}
+    told = []
+    for part, counts in (tables.get("classes") or {}).items():
+        held = ", ".join(f"{n} {'with ' if places else ''}{name}" for name, n in counts.items())
+        size = sizes.get(part) if places else sum(counts.values())
+        told.append(f"{part}: {size} cases ({held})" if size is not None else f"{part}: {held}")
     return "; ".join(told) + "." if told else OPEN
+
+
+def _asks_where(content: Content) -> bool:
+    """True where a case may hold several structures or classes, so that their counts are no sum of cases."""
+    return (content.get("context") or {}).get("task") in ("segmentation", "detection")
 
 
 def _evaluated(content: Content) -> str:

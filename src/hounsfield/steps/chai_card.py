@@ -36,8 +36,10 @@ RELIABILITY = (
     "calibration_intercept",
     "coverage",
     "out_of_distribution",
+    "absent_left_alone",
+    "false_positives_per_image",
 )
-FAIRNESS = ("auroc", "sensitivity", "specificity")
+FAIRNESS = ("auroc", "sensitivity", "specificity", "dice", "lesion_sensitivity")
 
 
 def chai_xml(model: Model, content: Content, answers: Mapping[str, Given]) -> str:
@@ -62,7 +64,7 @@ def _card(model: Model, content: Content, answers: Mapping[str, Given]) -> Tree:
         ("ModelSummary", _summary(model, told)),
         ("UsesAndDirections", _uses(answers)),
         ("Warnings", _warned(told, answers)),
-        ("TrustIngredients", _trust(model, told, answers)),
+        ("TrustIngredients", _trust(told, answers)),
         ("KeyMetrics", _metrics(content, told)),
         ("Resources", [("PeerReviewedPublications", OPEN), ("PatientConsentOrDisclosure", OPEN)]),
         ("Bibliography", ""),
@@ -76,9 +78,9 @@ def _release(told: Mapping[str, str]) -> Tree:
 
 
 def _summary(model: Model, told: Mapping[str, str]) -> Tree:
-    words = ["medical imaging", "image classification", *model.encoding.classes]
+    words = ["medical imaging", told["kind"], *model.encoding.classes]
     return [
-        ("Summary", f"{told['task']}. {told['evaluated']}"),
+        ("Summary", f"{_ended(told['task'])} {told['evaluated']}"),
         ("Keywords", [("Keyword", word) for word in words]),
     ]
 
@@ -87,7 +89,7 @@ def _uses(answers: Mapping[str, Given]) -> Tree:
     return [
         ("IntendedUseAndWorkflow", answered(answers, "intended_use")),
         ("PrimaryIntendedUsers", "See the intended use." if "intended_use" in answers else OPEN),
-        ("HowToUse", "`hu predict RUN SOURCE --out DIR` scores images; directions for clinical use: " + OPEN),
+        ("HowToUse", f"`hu predict RUN SOURCE --out DIR`; directions for clinical use: {OPEN}"),
         ("TargetedPatientPopulation", answered(answers, "target_population")),
         ("CautionedOutOfScopeSettings", answered(answers, "out_of_scope_use")),
     ]
@@ -104,17 +106,20 @@ def _warned(told: Mapping[str, str], answers: Mapping[str, Given]) -> Tree:
     ]
 
 
-def _trust(model: Model, told: Mapping[str, str], answers: Mapping[str, Given]) -> Tree:
-    weighted = model.plan.fit.class_weights
-    balance = "Classes were weighted by how rare they are." if weighted else "Classes were not weighted."
+def _trust(told: Mapping[str, str], answers: Mapping[str, Given]) -> Tree:
+    after = [
+        f"{name}: {told[key]}"
+        for name, key in (("calibration", "calibration"), ("cleaning of masks", "cleaning"))
+        if told[key]
+    ]
     facts: Tree = [
-        ("OutcomesAndOutputs", f"{told['task']}. Threshold: {told['threshold']}."),
-        ("ModelType", f"{told['network']}; calibration: {told['calibration']}"),
+        ("OutcomesAndOutputs", f"{_ended(told['task'])} Threshold: {told['threshold']}."),
+        ("ModelType", "; ".join([told["network"], *after])),
         ("FoundationModels", told["weights"]),
         ("InputDataSource", answered(answers, "data_sources")),
         ("OutputAndInputDataTypes", told["output"]),
         ("DevelopmentDataCharacterization", told["data"]),
-        ("BiasMitigationApproaches", f"{balance} Beyond that: {OPEN}"),
+        ("BiasMitigationApproaches", f"{told['balance']} Beyond that: {OPEN}"),
         ("OngoingMaintenance", answered(answers, "monitoring_owner")),
     ]
     openness: Tree = [
@@ -122,6 +127,10 @@ def _trust(model: Model, told: Mapping[str, str], answers: Mapping[str, Given]) 
         ("StakeholdersConsulted", OPEN),
     ]
     return [("AISystemFacts", facts), ("TransparencyInformation", openness)]
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith("?") else f"{sentence}."
 
 
 def _metrics(content: Content, told: Mapping[str, str]) -> Tree:

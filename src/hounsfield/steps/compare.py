@@ -1,7 +1,8 @@
 """Two models on the same cases: every difference paired, with its interval, whole and by group.
 
 AUROC by the paired DeLong or Obuchowski test, rates by Tango and McNemar, Brier by the mean difference
-between patients; p values are corrected together by Holm. A difference is the later run less the earlier.
+between patients; outlines by `compare_outlined`. p values are corrected together by Holm. A difference is the
+later run less the earlier.
 """
 
 from __future__ import annotations
@@ -26,17 +27,21 @@ from hounsfield.metrics.paired import PairedDifference, auroc_difference, loss_d
 from hounsfield.steps.kept_predictions import DECIMALS, Kept, kept_predictions
 
 __all__ = [
+    "MOST_VALUES",
     "Comparison",
+    "Row",
     "before_and_after",
     "compare",
+    "corrected",
     "refuse_worse",
     "require_same_cases",
+    "row_of",
     "write_comparison",
 ]
 
 MOST_VALUES = 12
 FILE = "comparison.json"
-GATED = ("auroc", "sensitivity", "specificity")
+GATED = ("auroc", "sensitivity", "specificity", "dice")
 """What must not get worse behind the gate of `refuse_worse`."""
 
 Row = dict[str, Any]
@@ -60,9 +65,20 @@ class Comparison:
 def compare(run: Path, before: Path) -> Comparison:
     """The run set beside an earlier one on the same cases.
 
-    Raises BadInput where either is not a finished run or evaluation, or they differ in their classes, their
-    cases, the answers, the images or who is whose patient; the error says by how much.
+    Raises BadInput where either is not a finished run or evaluation, or they differ in their task, their
+    classes, their cases, the answers, the images or who is whose patient; the error says by how much. Two
+    detections are not compared.
     """
+    task = _shared_task(run, before)
+    if task == "segmentation":
+        from hounsfield.steps.compare_outlined import compare_outlined
+
+        return compare_outlined(run, before)
+    if task != "classification":
+        raise BadInput(
+            f"{run.name} and {before.name} are runs of {task}, which hu compare does not set side by side; "
+            "expected classification or segmentation; compare the intervals in their reports"
+        )
     after, earlier = kept_predictions(run), kept_predictions(before)
     order, notes = _matched(after, earlier)
     one, other = after.predictions, earlier.predictions.take(order)
@@ -82,6 +98,7 @@ def before_and_after(predictions: Predictions, called: Classes, before: Path) ->
     "n_patients", "note"}, "p", "p_adjusted"}; what cannot be told is None, with the reason in the note.
     `group` is "" or "column=value", `label` a class. Raises BadInput as `compare` does.
     """
+    _require_classification(before)
     earlier = kept_predictions(before)
     written = [float(f"{x:.{DECIMALS}f}") for x in predictions.scores.ravel().tolist()]
     rounded = replace(predictions, scores=np.array(written).reshape(predictions.scores.shape))
@@ -91,12 +108,39 @@ def before_and_after(predictions: Predictions, called: Classes, before: Path) ->
 
 def require_same_cases(before: Path, cohort: Cohort) -> None:
     """Raise BadInput where a run cannot be set beside one that is to be trained on this cohort."""
+    _require_classification(before)
     earlier = kept_predictions(before)
     _require_same_classes(cohort.encoding, earlier.predictions.encoding)
     now = {c.id for c in (cohort.test or cohort.development)}
     then = set(earlier.predictions.ids)
     if then - now or (cohort.test and now - then):
         raise BadInput(_other_cases(now, then, "this run", earlier.name))
+
+
+def _shared_task(run: Path, before: Path) -> str:
+    one, other = _task_of(run), _task_of(before)
+    if one != other:
+        raise BadInput(
+            f"{run.name} is a run of {one} and {before.name} one of {other}; expected two of the same task; "
+            "name another"
+        )
+    return one
+
+
+def _require_classification(before: Path) -> None:
+    if (task := _task_of(before)) != "classification":
+        raise BadInput(
+            f"{before.name} is a run of {task}; expected one of classification, as this run is; name another"
+        )
+
+
+def _task_of(run: Path) -> str:
+    """What a run answers; that of an older version, or of one that cannot be read, is classification."""
+    try:
+        context = json.loads((run / "evidence.json").read_text("utf-8"))["context"]
+        return str(context.get("task") or "classification")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return "classification"
 
 
 def refuse_worse(found: Comparison, margin: float) -> None:
@@ -208,6 +252,11 @@ def _rows(after: Predictions, called: Classes, before: Predictions, called_befor
         part = np.flatnonzero(member)
         one, other = after.take(part), before.take(part)
         rows += _measured(group, one, called[part], other, called_before[part])
+    return corrected(rows)
+
+
+def corrected(rows: list[Row]) -> list[Row]:
+    """The same rows with p values corrected together (Holm), each with its own "p_adjusted"."""
     told = [k for k, row in enumerate(rows) if row["p"] is not None]
     for k, p in zip(told, holm([rows[k]["p"] for k in told]), strict=True):
         rows[k]["p_adjusted"] = float(p)
@@ -237,7 +286,7 @@ def _measured(
         everyone = np.ones(len(answers), np.int64)
         right, then = ((c == answers).astype(np.int64) for c in (called, called_before))
         found = rate_difference(right, then, everyone, rate="sensitivity", patients=patients)
-        yield _row(group, "accuracy", "", found, float(right.mean()), float(then.mean()))
+        yield row_of(group, "accuracy", "", found, float(right.mean()), float(then.mean()))
     for c in range(encoding.outputs):
         label = "" if encoding.kind == "binary" else encoding.classes[c]
         truth = _of_class(answers, c, encoding)
@@ -259,10 +308,10 @@ def _by_scores(
 ) -> Iterator[Row]:
     found = auroc_difference(*scores, truth, patients=patients)
     areas = [area(s, truth == 1) for s in scores]
-    yield _row(group, "auroc", label, found, areas[0], areas[1])
+    yield row_of(group, "auroc", label, found, areas[0], areas[1])
     found = loss_difference(*scores, truth, loss="brier", patients=patients)
     losses = [float(((s - truth) ** 2).mean()) for s in scores]
-    yield _row(group, "brier", label, found, losses[0], losses[1])
+    yield row_of(group, "brier", label, found, losses[0], losses[1])
 
 
 def _by_calls(
@@ -277,10 +326,10 @@ def _by_calls(
         found = rate_difference(*calls, truth, rate=rate, patients=patients)  # type: ignore[arg-type]
         rows = member()
         shares = [float((c == truth)[rows].mean()) if rows.any() else None for c in calls]
-        yield _row(group, rate, label, found, shares[0], shares[1])
+        yield row_of(group, rate, label, found, shares[0], shares[1])
 
 
-def _row(
+def row_of(
     group: str, metric: str, label: str, found: PairedDifference, after: float | None, before: float | None
 ) -> Row:
     """One row; where the difference is refused, so are the two numbers."""

@@ -19,7 +19,10 @@ from hounsfield.steps.job import Job, read_job, write_job
 from hounsfield.steps.mitigation import require_possible, training_groups
 from hounsfield.steps.prepare import Prepared
 
-__all__ = ["Fitted", "Progress", "events_of", "fit", "follow", "histories_of", "job_of", "members_beside", "train_members", "weights_of"]
+__all__ = [
+    "Fitted", "Progress", "events_of", "fit", "follow", "histories_of", "job_of", "members_beside",
+    "train_members", "weights_of",
+]  # fmt: skip
 
 Progress = Callable[[dict[str, Any]], None]
 

@@ -30,8 +30,8 @@ class Job:
     weights, learned without labels, from which every member starts; None leaves that to the plan.
     `groups` and `patients` (N,) are numbers that say who belongs together, where a mitigation asks.
 
-    Where places are learned, `grid` holds the images, `cases` names the development cases in it, and `prepared`
-    holds nothing.
+    Where places are learned, `grid` holds the images, `cases` names the development cases in it, and
+    `prepared` holds nothing.
     """
 
     folder: Path

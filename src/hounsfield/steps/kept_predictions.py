@@ -16,7 +16,7 @@ from hounsfield.core.case import LabelEncoding
 from hounsfield.core.errors import BadInput
 from hounsfield.core.predictions import Predictions
 
-__all__ = ["DECIMALS", "Kept", "kept_predictions"]
+__all__ = ["DECIMALS", "Kept", "kept_pixels", "kept_predictions"]
 
 DECIMALS = 6
 """Of the scores in predictions.csv; a comparison rounds others alike, lest ties favour one side."""
@@ -61,7 +61,7 @@ def kept_predictions(run: Path) -> Kept:
     if len(set(predictions.ids)) < len(predictions):
         raise BadInput(f"predictions.csv of {run.name} holds a case twice; copy the run's folder again")
     return Kept(
-        run.name, predictions, called, _pixels(run), str(context.get("evaluated_digest", "")),
+        run.name, predictions, called, kept_pixels(run), str(context.get("evaluated_digest", "")),
         str(context.get("plan_digest", "")),
     )  # fmt: skip
 
@@ -105,7 +105,7 @@ def _classes(
     return table
 
 
-def _pixels(run: Path) -> dict[str, str]:
+def kept_pixels(run: Path) -> dict[str, str]:
     """The hash of each image by its case, from the private folder; nothing where that is not there."""
     path = run / "private" / "fingerprints.npz"
     if not path.is_file():

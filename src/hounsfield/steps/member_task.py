@@ -34,7 +34,7 @@ class MemberBatches(Protocol):
 
 
 class MemberTask(Protocol):
-    """One member's task. `judge` names the entry of `measured` by which the best epoch is known (the least)."""
+    """One member's task. `judge` names the entry of `measured` that is least in the best epoch."""
 
     batches: Any
 
@@ -53,7 +53,7 @@ class MemberTask(Protocol):
         ...
 
     def keep(self, learner: Learner, folder: Path) -> None:
-        """Write what the finished member says of its validation fold; every process calls it, rank 0 writes."""
+        """Write what the finished member says of its validation fold: all processes call it, rank 0 does."""
         ...
 
 

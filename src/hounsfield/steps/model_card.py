@@ -44,11 +44,13 @@ def readme(model: Model, content: Content, answers: Mapping[str, Given]) -> str:
 
 def _front(model: Model, content: Content, told: Mapping[str, str]) -> dict[str, Any]:
     names = sorted({str(TYPES.get(f["name"], f["name"])) for f in main_findings(content)})
-    tags = ["medical-imaging", "image-classification", model.encoding.kind, model.plan.network.name]
+    tag = told["kind"].replace(" ", "-")
+    kind = [model.encoding.kind] if model.plan.task == "classification" else []
+    tags = ["medical-imaging", tag, *kind, model.plan.network.name]
     front = {
         "license": "unknown",
         "library_name": "hounsfield",
-        "pipeline_tag": "image-classification",
+        "pipeline_tag": tag,
         "tags": list(dict.fromkeys([*tags, *(["phantom-data"] if told["phantom"] else [])])),
     }
     return front | ({"metrics": names, "model-index": [_index(content, told)]} if names else {})
@@ -58,7 +60,7 @@ def _index(content: Content, told: Mapping[str, str]) -> dict[str, Any]:
     how = (content.get("context") or {}).get("evaluated_on") or "unknown"
     data = (content.get("context") or {}).get("evaluated_digest") or "not recorded"
     result = {
-        "task": {"type": "image-classification", "name": told["task"]},
+        "task": {"type": told["kind"].replace(" ", "-"), "name": told["task"]},
         "dataset": {"type": "private", "name": f"private data, digest {data}", "split": how},
         "metrics": [_metric(f) for f in main_findings(content)],
     }
@@ -90,7 +92,7 @@ def _body(model: Model, content: Content, answers: Mapping[str, Given], told: Ma
         f"### Not tested\n\n{told['untested'] or 'The run recorded no list of what it did not test.'}",
         f"### Known inequalities\n\n{answered(answers, 'known_inequalities')}",
         "## How to use it\n\n```\nhu predict RUN SOURCE --out DIR\n```",
-        f"## Training\n\n{told['weights']} {told['data']}",
+        f"## Training\n\n{_training(model, told)}",
         f"Reference standard: {answered(answers, 'reference_standard')}",
         f"## Evaluation\n\n{told['evaluated']} Intervals are of 95 %.\n\n{_table(main_findings(content))}",
         f"### By group\n\n{_table(subgroup_findings(content))}",
@@ -109,10 +111,16 @@ def _details(model: Model, told: Mapping[str, str]) -> str:
         ("Network", told["network"]),
         ("Threshold", told["threshold"]),
         ("Calibration", told["calibration"]),
+        ("Cleaning of masks", told["cleaning"]),
         ("Versions", told["versions"]),
         ("Files", ", ".join((*model.members, *(f.file for f in model.forms if f.file)))),
     ]
-    return "\n".join(f"- **{name}:** {text}" for name, text in rows)
+    return "\n".join(f"- **{name}:** {text}" for name, text in rows if text)
+
+
+def _training(model: Model, told: Mapping[str, str]) -> str:
+    learned = () if model.plan.task == "classification" else (told["balance"],)
+    return " ".join([told["weights"], *learned, told["data"]])
 
 
 def _table(findings: list[Mapping[str, Any]]) -> str:

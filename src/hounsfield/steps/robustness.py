@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hounsfield.core.case import Case
+from hounsfield.core.errors import BadInput
 from hounsfield.core.evidence import Finding
 from hounsfield.core.model import Model
 from hounsfield.io.pixel_store import PixelStore
@@ -95,8 +96,14 @@ def robustness(
     """Score cases that the model has not learned from under every change; each finding against the rest.
 
     The AUROC has its interval by patient at every level, and its fall against the unchanged images a paired
-    one. Nothing is said of a finding without cases of both kinds.
+    one. Nothing is said of a finding without cases of both kinds. Raises BadInput for a model that does not
+    classify.
     """
+    if model.plan.task != "classification":
+        raise BadInput(
+            f"the model is one of {model.plan.task}; how scores bear worse images is measured of models that "
+            "classify only; name another run"
+        )
     cases = _some(cases, most)
     answers = one_hot(answers_of(cases, model.encoding), model.encoding)
     patients = Patients.of([c.patient for c in cases], cases=len(cases))

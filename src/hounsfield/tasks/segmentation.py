@@ -24,7 +24,7 @@ _SMOOTH = 1.0
 
 
 def loss_of(plan: Segmentation) -> Callable[[Tensor | Sequence[Tensor], Wanted], Tensor]:
-    """The plan's loss: answers at every resolution, (labels (N, …) uint8, annotated (N, structures)) to a number.
+    """The plan's loss of answers at every resolution and (labels (N, …) uint8, annotated (N, structures)).
 
     Half soft Dice, half cross-entropy unless `plan.dice` says otherwise; an answer of half the resolution
     counts half as much (Isensee 2021). Where not all structures were annotated, what is not is taken together

@@ -28,9 +28,10 @@ def cut_patch(
 ) -> None:
     """Fill `out` (C, k, j, i) from an image (C, K, J, I): voxel v shows the image at `matrix` (3, 4) of v.
 
-    `displacement` (3, k, j, i), in voxels of the image, is added there. Numbers are linear between voxels and go on beyond the edge as they are there; they are normalised by
-    `levels` (C, 4). `out_labels` (k, j, i) take the nearest label, beyond the edge `outside`. Only the box that
-    is needed is read from the image, which may be a mapped file.
+    `displacement` (3, k, j, i), in voxels of the image, is added there. Numbers are linear between voxels and
+    go on beyond the edge as they are there; they are normalised by `levels` (C, 4). `out_labels` (k, j, i)
+    take the nearest label, beyond the edge `outside`. Only the box that is needed is read from the image,
+    which may be a mapped file.
 
     >>> image = np.arange(16, dtype=np.int16).reshape(1, 1, 4, 4)
     >>> out, levels = np.empty((1, 1, 2, 2), np.float32), np.array([[1, 0, -np.inf, np.inf]], np.float32)

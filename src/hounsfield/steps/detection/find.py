@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hounsfield.core.plan import Plan
+from hounsfield.networks.detector import Detector
 from hounsfield.steps.detection.candidates import fused, in_voxels_of_image
 from hounsfield.steps.regions.grid_store import Placed
 from hounsfield.steps.regions.windows import answer_of, tensor_of
@@ -37,7 +38,7 @@ def found_in(
     for network in networks:
         outputs = answer_of(
             [network], image, plan,
-            divisor=window_divisor(plan), finish=_as_it_is, stride=detection.stride,
+            divisor=window_divisor(network, plan), finish=_as_it_is, stride=detection.stride,
             mirrored=lambda found, axes: unmirrored(found, axes, classes=classes),
         )  # fmt: skip
         views.append(
@@ -51,12 +52,11 @@ def found_in(
     return in_voxels_of_image(best, scale=place.scale, shift=shift, shape=place.native)
 
 
-def window_divisor(plan: Plan) -> tuple[int, int, int]:
+def window_divisor(network: nn.Module, plan: Plan) -> tuple[int, int, int]:
     """What windows must be divisible by: the strides of the network, and those of its map."""
-    strides = plan.network.strides or ((1, 1, 1),)
-    k, j, i = (
-        math.lcm(math.prod(s[axis] for s in strides), plan.detection.stride[axis]) for axis in range(3)
-    )
+    assert isinstance(network, Detector)
+    steps = [(1, *s) if len(s) == 2 else s for s in network.strides]
+    k, j, i = (math.lcm(math.prod(s[axis] for s in steps), plan.detection.stride[axis]) for axis in range(3))
     return k, j, i
 
 

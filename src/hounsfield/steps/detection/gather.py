@@ -13,9 +13,10 @@ from hounsfield.core.index import Index
 from hounsfield.core.redact import listed
 from hounsfield.io.source import Source
 from hounsfield.steps.detection.annotations import read_marks
-from hounsfield.steps.gather import Question, case_of, resplit, table_facts
+from hounsfield.steps.gather import Question, case_of, table_facts
 from hounsfield.steps.regions.dataset_file import described
 from hounsfield.steps.regions.pairing import pairing_of
+from hounsfield.steps.regions.split import resplit_places
 
 __all__ = ["gather_marked", "marks_beside"]
 
@@ -38,7 +39,10 @@ def gather_marked(
     with Source(index.source) as source:
         told = described(source)
     paired = pairing_of(
-        index, channels=channels or question.channels, masks=question.masks, channel_names=told.channels
+        index,
+        channels=channels or question.channels,
+        masks=question.masks,
+        channel_names=told.channels or tuple(channels),
     )
     images = {p.images[0].id: p for p in paired.pairs}
     shown = replace(index, series=tuple(s for p in paired.pairs for s in p.images))
@@ -65,7 +69,7 @@ def gather_marked(
     objects = sum(not m.excluded for c in cases for m in c.marked or ())
     notes += [*facts.notes, f"{objects} marked ({listed(marks.classes, ids=False)}) in {len(cases)} images"]
     whole = Cohort(tuple(cases), encoding, {c.id: TEST for c in cases}, {}, tuple(notes))
-    return (resplit(whole, question, ()) if split else whole), paired.channels
+    return (resplit_places(whole, question) if split else whole), paired.channels
 
 
 def marks_beside(source: str) -> Path:

@@ -1,4 +1,4 @@
-"""The patches of an epoch: which case, where, how it is turned and changed; cut and compiled when they are due.
+"""The patches of an epoch: which case, where, how turned and changed; cut and collated when they are due.
 
 Everything is drawn for the whole epoch from its own seed, so that a batch is the same whichever process makes
 it, in how many pieces, and whether the run was interrupted before it.

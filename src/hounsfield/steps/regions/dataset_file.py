@@ -1,4 +1,4 @@
-"""What a dataset.json beside the images says: names of labels and channels (Decathlon's and nnU-Net's form)."""
+"""What a dataset.json beside the images says: names of labels and channels, as Decathlon or nnU-Net do."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from hounsfield.core.errors import BadInput
 from hounsfield.io.source import Source
 from hounsfield.steps.regions.to_grid import IGNORED, Native, native_case
 
-__all__ = ["RegionFacts", "region_facts"]
+__all__ = ["OF_ONE_IMAGE", "RegionFacts", "region_facts"]
 
 _MOST = 80
 """Of more development cases, so many are measured, evenly taken."""
@@ -23,6 +23,8 @@ _MOST = 80
 _SAMPLE = 20_000
 _CT_AIR = -900.0
 _COLOURS = ("red", "green", "blue")
+OF_ONE_IMAGE = ("red", "channel 1")
+"""How the first of several channels is named where one image holds them all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +33,8 @@ class RegionFacts:
 
     `channels` are their names, `kinds` what their numbers mean: "ct" (Hounsfield units), "picture" (8-bit
     colours) or "other". `fixed` (C, 4) holds low, high, mean and spread of the numbers inside what is marked.
-    `marked_mm` (m,) are diameters of marked objects, `n` counts all development cases.
+    `marked_mm` (m, 3) are the sizes of marked objects along (k, j, i), in voxels where no spacing is known,
+    and `n` counts all development cases.
     """
 
     n: int
@@ -69,11 +72,17 @@ def region_facts(
     done = 0
     with Source(source) as opened, ThreadPoolExecutor(max(1, threads)) as pool:
 
-        def one(
-            case: Case,
-        ) -> tuple[tuple[int, ...], tuple[float, ...], list[NDArray[np.float32]], list[bool]]:
+        def one(case: Case) -> _Measured:
             native = native_case(opened, case, structures, ignore=ignore, resample_masks=resample_masks)
-            return native.data.shape, native.spacing_mm, _inside(native, case), _of_ct(native, case)
+            sizes = [m.size for m in case.marked or () if not m.excluded]
+            by = np.array(native.spacing_mm or (1.0, 1.0, 1.0))
+            return _Measured(
+                native.data.shape,
+                native.spacing_mm,
+                _inside(native, case),
+                _of_ct(native, case),
+                np.array(sizes, float).reshape(-1, 3) * by,
+            )
 
         held = []
         for found in pool.map(one, chosen):
@@ -81,39 +90,48 @@ def region_facts(
             done += 1
             if progress:
                 progress(done, len(chosen))
-    counts = {shape[0] for shape, *_ in held}
+    shapes, spacings = [h.shape for h in held], [h.spacing_mm for h in held]
+    counts = {shape[0] for shape in shapes}
     if len(counts) > 1:
         raise BadInput(
-            f"the images have {' and '.join(map(str, sorted(counts)))} channels; expected as many in each; bring "
-            "grey and colour pictures separately"
+            f"the images have {' and '.join(map(str, sorted(counts)))} channels; expected as many in each; "
+            "bring grey and colour pictures separately"
         )
     many = counts.pop()
     if many != len(names):
         names = _COLOURS if many == 3 and len(names) == 1 else tuple(f"channel {n + 1}" for n in range(many))
-    flat = [shape[1] == 1 for shape, *_ in held]
+    flat = [shape[1] == 1 for shape in shapes]
     if any(flat) and not all(flat):
         raise BadInput(
             f"{sum(flat)} of {len(flat)} images are 2D and the others volumes; expected one kind; bring them "
             "separately"
         )
-    spacings = [spacing for _, spacing, *_ in held]
     if any(spacings) and not all(spacings):
         raise BadInput(
-            f"{sum(not s for s in spacings)} of {len(spacings)} images do not say their spacing; expected all or "
-            "none to; bring images with a spacing"
+            f"{sum(not s for s in spacings)} of {len(spacings)} images do not say their spacing; expected "
+            "all or none to; bring images with a spacing"
         )
+    inside = [[h.inside[c] for h in held] for c in range(many)]
     return RegionFacts(
         len(cases),
-        np.array([shape[1:] for shape, *_ in held]),
+        np.array([shape[1:] for shape in shapes]),
         np.array(spacings, float).reshape(len(held), -1),
         names,
-        tuple(
-            _kind([inside[c] for *_, inside, _ in held], [ct[c] for *_, ct in held], all(flat))
-            for c in range(many)
-        ),
-        tuple(_fixed([inside[c] for *_, inside, _ in held]) for c in range(many)),
-        np.array([m.diameter_mm for c in cases for m in c.marked or () if m.diameter_mm is not None], float),
+        tuple(_kind(inside[c], [h.ct[c] for h in held], all(flat)) for c in range(many)),
+        tuple(_fixed(values) for values in inside),
+        np.concatenate([h.marked_mm for h in held]),
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Measured:
+    """One case: its shape (C, K, J, I), spacing, and by channel a sample of what is marked and if it is CT."""
+
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    inside: list[NDArray[np.float32]]
+    ct: list[bool]
+    marked_mm: NDArray[np.float64]
 
 
 def _inside(native: Native, case: Case) -> list[NDArray[np.float32]]:

@@ -16,10 +16,13 @@ from hounsfield.core.index import Index, Series
 from hounsfield.core.redact import listed
 from hounsfield.io.catalogue import read_volume
 from hounsfield.io.source import Source
-from hounsfield.steps.gather import Question, TableFacts, case_of, resplit, table_facts
+from hounsfield.steps.gather import Question, TableFacts, case_of, table_facts
+from hounsfield.steps.regions.alike import require_alike
 from hounsfield.steps.regions.dataset_file import described
 from hounsfield.steps.regions.pairing import Pair, pairing_of
 from hounsfield.steps.regions.same_grid import labels_of_mask
+from hounsfield.steps.regions.segmentations import mask_volume, segmentations_by_series
+from hounsfield.steps.regions.split import resplit_places
 
 __all__ = ["Outlined", "gather_outlined"]
 
@@ -57,15 +60,21 @@ def gather_outlined(
     with Source(index.source) as source:
         told = described(source)
         paired = pairing_of(
-            index, channels=channels or question.channels, masks=question.masks, channel_names=told.channels
+            index,
+            channels=channels or question.channels,
+            masks=question.masks,
+            channel_names=told.channels or tuple(channels),
         )
         pairs, within, notes = _with_region(source, paired.pairs, threads)
+        if not any(p.masks for p in pairs):
+            pairs = _with_segmentations(source, pairs)
         drawn = [p for p in pairs if p.masks]
         if not drawn:
             raise BadInput(
-                f"none of {len(pairs)} images has a mask; expected a folder labels or masks beside the images, "
-                "or names that say mask; name the folder of the masks with --masks"
+                f"none of {len(pairs)} images has a mask; expected a folder labels or masks beside the "
+                "images, names that say mask, or DICOM segmentations; name the folder of masks with --masks"
             )
+        require_alike([p.images for p in drawn])
         if len(drawn) < len(pairs):
             notes.append(f"{len(pairs) - len(drawn)} image(s) without a mask were left out")
         names = tuple(structures or question.classes or told.structures)
@@ -91,8 +100,16 @@ def gather_outlined(
     )
     notes = [*paired.notes, *notes, *facts.notes, f"structures: {', '.join(names)}"]
     whole = Cohort(cases, encoding, {c.id: TEST for c in cases}, {}, tuple(notes))
-    cohort = resplit(whole, question, ()) if split else whole
+    cohort = resplit_places(whole, question) if split else whole
     return Outlined(cohort, paired.channels, names, ignore, told.regions)
+
+
+def _with_segmentations(source: Source, pairs: Sequence[Pair]) -> list[Pair]:
+    """The same with the segments of DICOM segmentations, where any refer to these series."""
+    if not any(p.images[0].series for p in pairs):
+        return list(pairs)
+    drawn = segmentations_by_series(source)
+    return [replace(p, masks=drawn.get(p.images[0].series, ())) for p in pairs]
 
 
 def _with_region(
@@ -134,8 +151,8 @@ def _with_region(
         within[pair.images[0].id] = pair.candidates[n][1]
         made.append(replace(pair, masks=(("", pair.candidates[1 - n][1]),), candidates=()))
     note = (
-        f'the masks in "{names.pop()}" enclose all others: they are taken for the field of view, outside of which '
-        "nothing is learned or measured"
+        f'the masks in "{names.pop()}" enclose all others: they are taken for the field of view, outside '
+        "of which nothing is learned or measured"
     )
     return made, within, [note]
 
@@ -149,7 +166,8 @@ def _named_by_files(pairs: Sequence[Pair], names: tuple[str, ...]) -> tuple[str,
     double = next((held for held in alike.values() if len(held) > 1), None)
     if double:
         raise BadInput(
-            f'"{double[0]}" and "{double[1]}" are two names for one structure; expected one name each; rename one'
+            f'"{double[0]}" and "{double[1]}" are two names for one structure; expected one name each; '
+            "rename one"
         )
     if not files:
         return names
@@ -175,7 +193,7 @@ def _labels_held(
     def one(pair: Pair) -> tuple[int, ...]:
         found: set[int] = set()
         for name, series in pair.masks:
-            labels = labels_of_mask(read_volume(source, series), names=())
+            labels = labels_of_mask(mask_volume(source, series), names=())
             values = [int(v) for v in np.unique(labels) if v > 0]
             found |= {names.index(name) + 1} if name and values else set() if name else set(values)
         return tuple(sorted(found))
@@ -192,12 +210,17 @@ def _labels_held(
 
 def _refuse_unlisted(held: Sequence[tuple[int, ...]], names: Sequence[str], ignore: int) -> None:
     unknown = sorted({v for h in held for v in h if v > len(names) and v != ignore})
-    if unknown or len(names) > _MOST_LABELS - 1:
+    if len(names) > _MOST_LABELS - 1:
+        raise BadInput(
+            f"the masks hold labels up to {len(names)}; expected at most {_MOST_LABELS - 1} structures, "
+            "numbered from 1; number them anew (255 says that something is there only where it stands alone)"
+        )
+    if unknown:
         bad = sum(bool(set(h) & set(unknown)) for h in held)
         raise BadInput(
-            f"{bad} mask(s) hold the label(s) {', '.join(map(str, unknown[:8]))}, which are not in the list of "
-            f"{len(names)} structures (1 to {len(names)}: {listed(names, ids=False)}); correct the masks, or name "
-            "every structure with --classes"
+            f"{bad} mask(s) hold the label(s) {', '.join(map(str, unknown[:8]))}, which are not in the list "
+            f"of {len(names)} structures (1 to {len(names)}: {listed(names, ids=False)}); correct the masks, "
+            "or name every structure with --classes"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -100,6 +101,12 @@ class GridStore:
         """At most some thousand voxels (n, 3) of a label, evenly taken."""
         found: NDArray[np.int32] = self.pixels.image(f"{case}|{label}")[0, 0].astype(np.int32)
         return found
+
+    def digest(self) -> str:
+        """A hash of all images, labels and marks; no identity can be read from it."""
+        held = {key: row.digest for key, row in self.pixels.rows.items()}
+        text = json.dumps([held, {case: asdict(row) for case, row in self.rows.items()}], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def write_rows(self) -> None:
         """Keep the table; the store can be opened from now on."""

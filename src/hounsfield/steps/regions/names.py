@@ -1,4 +1,4 @@
-"""What the name of a file says of it in a set of images and masks: image or mask, of which case, what of it."""
+"""What the name of a file says of it in a set of images and masks: which of the two, and of which case."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hounsfield.core.index import Series
 from hounsfield.io.source import INSIDE
 
-__all__ = ["Named", "named", "without_common_folders"]
+__all__ = ["Named", "named", "without_common_folders", "words_of"]
 
 _MASK = re.compile(
     r"masks?|seg(mentation)?s?|labels?(tr|ts)?|gt|groundtruth|truth|annotations?|annotated|manual\d*|contours?"
@@ -81,8 +81,8 @@ def _path(series: Series) -> tuple[str, ...]:
 
 def _named(series: Series, folders: Sequence[str], stem: str) -> Named:
     uid = series.reader == "dicom" and bool(series.series)
-    said = [_words(f) for f in folders]
-    words = (stem.casefold(),) if uid or re.fullmatch(r"[0-9.]{20,}", stem) else _words(stem)
+    said = [words_of(f) for f in folders]
+    words = (stem.casefold(),) if uid or re.fullmatch(r"[0-9.]{20,}", stem) else words_of(stem)
     everything = [w for ws in said for w in ws] + list(words)
     masks = [w for w in everything if _MASK.fullmatch(w)]
     numbered = words[-1] if len(words) > 1 and _CHANNEL.fullmatch(words[-1]) and not masks else ""
@@ -99,7 +99,12 @@ def _named(series: Series, folders: Sequence[str], stem: str) -> Named:
     )
 
 
-def _words(text: str) -> tuple[str, ...]:
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of a name, in lower case.
+
+    >>> words_of("Case-7_T1.ce")
+    ('case', '7', 't1', 'ce')
+    """
     return tuple(w for w in re.split(r"[_\-. ]+", text.casefold()) if w)
 
 

@@ -7,25 +7,26 @@ Masks stand in a folder beside the images (Decathlon, nnU-Net, DRIVE), beside th
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from hounsfield.core.errors import BadInput
 from hounsfield.core.index import Index, Series
 from hounsfield.core.registry import nearest
-from hounsfield.steps.regions.names import Named, named
+from hounsfield.steps.regions.names import Named, named, words_of
 
 __all__ = ["Pair", "Pairing", "pairing_of"]
 
 Key = tuple[str, ...]
+Table = Mapping[Key, Mapping[str, Named]]
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
     """A case: its channels, and its masks as pairs of a structure's name ("" for a map of labels) and image.
 
-    Several maps of labels are candidates of which the caller chooses by what they hold (`names` say where each
-    comes from). `patient` is the folder that a patient's images lie in, "" where the folders do not say.
+    Several maps of labels are candidates of which the caller chooses by what they hold (`names` say where
+    each comes from). `patient` is the folder that a patient's images lie in, "" where the folders do not say.
     """
 
     key: Key
@@ -50,8 +51,8 @@ def pairing_of(
     """Cases with their channels and masks; images without a mask are kept, with none.
 
     `channels` chooses and orders channels by name; `masks` is a folder (or a word of a name) that holds the
-    masks, where the names do not say. `channel_names` are those of nnU-Net's numbers. Raises BadInput where no
-    image is left, a case lacks a channel, or no mask fits an image.
+    masks, where the names do not say. `channel_names` are those of nnU-Net's numbers. Raises BadInput where
+    no image is left, a case lacks a channel, or no mask fits an image.
 
     >>> of = lambda *files: [Series(id=f, files=(f,), reader="nifti", shape=(1, 2, 2)) for f in files]
     >>> found = pairing_of(Index("d", tuple(of("images/7.nii", "labels/7.nii"))))
@@ -67,20 +68,24 @@ def pairing_of(
         )
     ids = {n.series.id for n in drawn}
     shown = [n for n in everything if n.series.id not in ids]
+    notes = list[str]()
+    if masks and (plain := [n for n in shown if not n.is_mask]) and len(plain) < len(shown):
+        notes.append(f"{len(shown) - len(plain)} other file(s) named like masks were left out")
+        shown = plain
     if not shown:
         raise BadInput(
-            "every image of the source is named like a mask; expected images too; name the folder of the masks "
-            "with --masks"
+            "every image of the source is named like a mask; expected images too; name the folder of the "
+            "masks with --masks"
         )
-    table, names = _by_channel(shown)
-    names = tuple(channel_names) if len(channel_names) == len(names) else names
-    by_case = {key: dict(zip(names, held, strict=True)) for key, held in table.items()}
+    by_case, names = _by_channel(shown, channel_names, channels)
     wanted = _wanted(names, channels)
-    notes = [f"channels: {', '.join(wanted)}"] if len(wanted) > 1 else []
+    notes += [f"channels: {', '.join(wanted)}"] if len(wanted) > 1 else []
     belong, left = _belonging(drawn, shown, by_case)
     if left:
         notes.append(f"{left} mask(s) fit no image and were left out")
     pairs = [_pair(key, held, wanted, belong.get(key, []), notes) for key, held in sorted(by_case.items())]
+    known = {name for p in pairs for name, _ in p.masks}
+    pairs = [_named_alone(p, by_case[p.key][wanted[0]], belong.get(p.key, []), known) for p in pairs]
     if drawn and not any(p.masks or p.candidates for p in pairs):
         raise BadInput(
             f"{len(drawn)} masks and {len(shown)} images were found, but no mask is named like an image; "
@@ -95,34 +100,56 @@ def _chosen(name: Named, masks: str) -> bool:
     return wanted in parts or wanted in name.folder.casefold() or wanted in name.stem
 
 
-def _by_channel(shown: Sequence[Named]) -> tuple[dict[Key, list[Named]], tuple[str, ...]]:
-    """The images of each case in the order of the channels' names."""
+def _by_channel(
+    shown: Sequence[Named], names: Sequence[str], asked: Sequence[str]
+) -> tuple[Table, tuple[str, ...]]:
+    """The images of each case by channel, and the channels' names in order."""
     if all(n.channel for n in shown):
-        return _even(shown, [n.channel for n in shown], [n.key for n in shown])
+        numbers = sorted({n.channel for n in shown})
+        called = dict(zip(numbers, names if len(names) == len(numbers) else numbers, strict=True))
+        table, _ = _even(shown, [called[n.channel] for n in shown], [n.key for n in shown], asked)
+        return table, tuple(called.values())
     folders = Counter(n.folders for n in shown)
     stems = Counter(_own_words(n) for n in shown)
-    alike = [s for s, count in stems.items() if 2 * count > len(folders)]
+    alike = [s for s, count in stems.items() if 2 * count > len(folders) and not _numbered(s)]
     if 1 < len(folders) < len(shown) and len(alike) > 1 and sum(stems[s] for s in alike) == len(shown):
-        return _even(shown, [_own_words(n) for n in shown], [n.folders for n in shown])
-    return {n.key: [n] for n in shown}, ("image",)
+        return _even(shown, [_own_words(n) for n in shown], [n.folders for n in shown], asked)
+    if asked and (told := [(n, *held) for n in shown if (held := _word_of(n, asked))]):
+        return _even([n for n, *_ in told], [c for _, c, _ in told], [key for *_, key in told], asked)
+    return {n.key: {"image": n} for n in shown}, ("image",)
 
 
 def _even(
-    shown: Sequence[Named], channel: Sequence[str], case: Sequence[Key]
-) -> tuple[dict[Key, list[Named]], tuple[str, ...]]:
-    """Cases that hold every channel; a case that lacks one is refused, with the channel named."""
+    shown: Sequence[Named], channel: Sequence[str], case: Sequence[Key], asked: Sequence[str]
+) -> tuple[Table, tuple[str, ...]]:
+    """Cases that hold every channel that is asked for; where one lacks it, BadInput names the channel."""
     names = tuple(sorted(set(channel)))
     table: dict[Key, dict[str, Named]] = defaultdict(dict)
     for n, c, k in zip(shown, channel, case, strict=True):
         table[k][c] = n
-    lacking = {c: sum(c not in held for held in table.values()) for c in names}
+    lacking = {c: sum(c not in held for held in table.values()) for c in _wanted(names, asked)}
     if any(lacking.values()):
         worst = max(lacking, key=lambda c: lacking[c])
         raise BadInput(
             f"{lacking[worst]} of {len(table)} cases have no {worst}; expected every channel "
-            f"({', '.join(names)}) in every case; choose channels that all have with --channels"
+            f"({', '.join(lacking)}) in every case; choose channels that all have with --channels"
         )
-    return {k: [held[c] for c in names] for k, held in table.items()}, names
+    return table, names
+
+
+def _numbered(stem: str) -> bool:
+    """True for a name with a number of its own: of a case, not of a channel."""
+    return any(word.isdigit() for word in stem.split("_"))
+
+
+def _word_of(name: Named, asked: Sequence[str]) -> tuple[str, Key] | None:
+    """The channel that a file's name holds, and the words that are left to name its case."""
+    for c in sorted(asked, key=lambda c: -len(words_of(c))):
+        words = words_of(c)
+        for at in range(len(name.stem) - len(words) + 1):
+            if name.stem[at : at + len(words)] == words:
+                return c, (*name.folders, *name.stem[:at], *name.stem[at + len(words) :])
+    return None
 
 
 def _own_words(name: Named) -> str:
@@ -142,7 +169,7 @@ def _wanted(names: tuple[str, ...], channels: Sequence[str]) -> tuple[str, ...]:
 
 
 def _belonging(
-    drawn: Sequence[Named], shown: Sequence[Named], cases: Mapping[Key, Mapping[str, Named]]
+    drawn: Sequence[Named], shown: Sequence[Named], cases: Table
 ) -> tuple[dict[Key, list[Named]], int]:
     """The masks of each case, and how many fit none."""
     owner = {n.series.id: key for key, held in cases.items() for n in held.values()}
@@ -152,29 +179,36 @@ def _belonging(
         if n.series.id in owner:
             exact[n.key].append(owner[n.series.id])
             by_stem[n.stem].add(owner[n.series.id])
+    inside: dict[Key, set[Key]] = defaultdict(set)
+    for key in cases:
+        for cut in range(len(key) + 1):
+            inside[key[:cut]].add(key)
     found: dict[Key, list[Named]] = defaultdict(list)
     left = 0
     for mask in drawn:
-        key = _owner(mask, exact, by_stem, cases)
-        if key is None:
+        owned = _owner(mask, exact, by_stem, inside)
+        if owned is None:
             left += 1
         else:
-            found[key].append(mask)
+            found[owned].append(mask)
     return found, left
 
 
 def _owner(
-    mask: Named, exact: Mapping[Key, list[Key]], by_stem: Mapping[Key, set[Key]], cases: Mapping[Key, object]
+    mask: Named,
+    exact: Mapping[Key, list[Key]],
+    by_stem: Mapping[Key, set[Key]],
+    inside: Mapping[Key, set[Key]],
 ) -> Key | None:
-    """The case of a mask: the same words, the same name, the folder of a case, or a name within the other."""
-    if mask.key in cases:
+    """The case of a mask: of the same words or name, a name within the other, or alone in its folder."""
+    if mask.key in inside.get(mask.key, ()):
         return mask.key
     if len(found := set(exact.get(mask.key, ()))) == 1:
         return next(iter(found))
     if len(found := by_stem.get(mask.stem, set())) == 1:
         return next(iter(found))
     for key in (mask.folders, mask.folders[:-1]):
-        if key and key in cases:
+        if key and key in inside.get(key, ()):
             return key
     mine = set(mask.stem)
     near = {
@@ -183,7 +217,23 @@ def _owner(
         if mine and stem and (mine <= set(stem) or set(stem) <= mine)
         for key in keys
     }
+    if not near and not all(w.isdigit() for w in mask.stem):
+        near = inside.get(mask.folders, near)
     return next(iter(near)) if len(near) == 1 else None
+
+
+def _structure(mask: Named, image: Named, key: Key) -> str:
+    """What a mask's name says beyond its image's and its case's: the structure that it is of."""
+    return "_".join(w for w in mask.stem if w not in image.stem and w not in key)
+
+
+def _named_alone(pair: Pair, image: Named, masks: Sequence[Named], known: Collection[str]) -> Pair:
+    """A case of a single mask: of a structure where other cases have a file of that name among several."""
+    if len(pair.masks) != 1:
+        return pair
+    series = pair.masks[0][1]
+    told = next(_structure(m, image, pair.key) for m in masks if m.series.id == series.id)
+    return replace(pair, masks=((told, series),)) if told in known else pair
 
 
 def _pair(
@@ -200,10 +250,9 @@ def _pair(
             notes.append(f"masks drawn on {wanted[0]} are learned from; those of other channels are left out")
         first = of_channel
     patient = "/".join(held[wanted[0]].folders)
-    own = set(held[wanted[0]].stem)
     if len(first) <= 1:
         return Pair(key, images, tuple(("", m.series) for m in first), patient=patient)
-    told = ["_".join(w for w in m.stem if w not in own and w not in set(key)) for m in first]
+    told = [_structure(m, held[wanted[0]], key) for m in first]
     if all(told) and len(set(told)) == len(told):
         return Pair(
             key, images, tuple((t, m.series) for t, m in zip(told, first, strict=True)), patient=patient

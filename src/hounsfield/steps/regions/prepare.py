@@ -1,4 +1,4 @@
-"""Bring every case onto the plan's grid once, in a memory-mapped store that training cuts its patches from."""
+"""Bring every case onto the plan's grid once, in a memory-mapped store that patches are cut from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hounsfield.core.case import Case
 from hounsfield.core.plan import Plan
 from hounsfield.io.pixel_store import write_pixels
-from hounsfield.io.source import Source
+from hounsfield.io.source import INSIDE, Source
 from hounsfield.steps.regions.grid_store import TABLE, GridRow, GridStore
 from hounsfield.steps.regions.to_grid import IGNORED, gridded, marks_on_grid, native_case
 
@@ -50,7 +50,10 @@ def prepare_grid(
     """
     told = plan.grid.model_dump_json(include={"channels", "spacing_mm", "normalise", "fixed"})
     names = (*plan.segmentation.structures, *plan.detection.classes)
-    text = "".join([_VERSION, state, told, repr(names), str(resample_masks), *(c.id for c in cases)])
+    drawn = (repr((c.id, c.annotated, c.marked, _times(source, c))) for c in cases)
+    text = "".join(
+        [_VERSION, state, told, repr(names), str(resample_masks), str(plan.segmentation.ignore), *drawn]
+    )
     key = hashlib.sha256(text.encode()).hexdigest()
     folder = grid_folder(cache)
     found = GridStore.open(folder, key)
@@ -77,6 +80,18 @@ def prepare_grid(
     store = GridStore(folder, write_pixels(folder, held(), state=key), rows)
     store.write_rows()
     return store
+
+
+def _times(source: str, case: Case) -> list[tuple[str, int, int]]:
+    """Files of a case's images and masks, with size and time of change."""
+    root, found = Path(source), []
+    masks = [series for _, series in case.masks]
+    for series in (*case.images, *masks, *([case.within] if case.within else [])):
+        for name in series.files:
+            path = root / name.split(INSIDE)[0] if root.is_dir() else root
+            told = path.stat() if path.exists() else None
+            found.append((name, told.st_size if told else 0, told.st_mtime_ns if told else 0))
+    return found
 
 
 def _one(source: Source, case: Case, plan: Plan, resample_masks: bool) -> tuple[GridRow, list[Held]]:

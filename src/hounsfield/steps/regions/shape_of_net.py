@@ -53,9 +53,10 @@ def fitted_grid(facts: RegionFacts, *, most_voxels: int, keep_fine: bool = False
     rounded = [max(d, math.ceil(n / d) * d) for n, d in zip(patch, divisor, strict=True)]
     patch = (rounded[0], rounded[1], rounded[2])
     whole = all(p >= n for p, n in zip(patch, shape, strict=True))
+    aspect = "a patch holds it whole" if whole else "its aspect"
     reasons["grid.patch"] = (
-        f"the median image has {_by(shape)} voxels there; {'a patch holds it whole' if whole else 'its aspect'}, at "
-        f"most {most_voxels:,} voxels a patch on this machine"
+        f"the median image has {_by(shape)} voxels there; {aspect}, at most {most_voxels:,} voxels a patch "
+        "on this machine"
     )
     reasons["network.strides"] = (
         "every axis is halved while 4 cells are left and it is not coarser than the others"
@@ -136,7 +137,7 @@ def _stages(patch: Three, spacing: Sequence[float]) -> tuple[tuple[Three, ...], 
 
 
 def _kernel(spacing: Sequence[float], axes: Sequence[int]) -> Three:
-    finest = min(spacing[a] for a in axes)
+    finest = min((spacing[a] for a in axes), default=math.inf)
     k, j, i = (3 if a in axes and spacing[a] < 2 * finest else 1 for a in range(3))
     return k, j, i
 

@@ -23,7 +23,9 @@ from hounsfield.steps.regions.same_grid import (
     in_order_of,
     labels_of_mask,
     require_same_grid_as,
+    voxels_coincide,
 )
+from hounsfield.steps.regions.segmentations import SEGMENTATION, mask_volume
 from hounsfield.transforms.onto_grid import onto_grid
 from hounsfield.transforms.resize import resize
 
@@ -69,16 +71,17 @@ def native_case(
 ) -> Native:
     """Read a case: further channels are brought onto the grid of the first, masks must lie on it.
 
-    Raises BadInput, naming the case by its opaque id, where a mask lies elsewhere and `resample_masks` is off,
-    where a channel sees less than half of the first, and where the spacing is not above 0.
+    Raises BadInput, naming the case by its opaque id, where a mask lies elsewhere and `resample_masks` is
+    off, where a channel sees less than half of the first, and where the spacing is not above 0.
     """
     volumes = [read_volume(source, series) for series in case.images]
     first = volumes[0]
     _require_spacing(first, case.id)
     parts = [first.data]
     for volume in volumes[1:]:
-        if grid_difference(first, volume):
-            _require_in_sight(first, volume, case.id)
+        _require_spacing(volume, case.id)
+        if apart := grid_difference(first, volume):
+            _require_in_sight(first, volume, apart, case.id)
             parts.append(onto_grid(volume, _shape(first), first.affine, order="linear"))
         else:
             parts.append(volume.data)
@@ -104,8 +107,9 @@ def _labels(
         return None
     made = np.zeros(first.data.shape[1:], np.uint8)
     for name, series in case.masks:
-        mask = in_order_of(first, read_volume(source, series))
-        if resample and grid_difference(first, mask):
+        mask = in_order_of(first, mask_volume(source, series))
+        part = series.reader == SEGMENTATION and voxels_coincide(first, mask)
+        if (resample or part) and grid_difference(first, mask):
             data = onto_grid(mask, _shape(first), first.affine, order="nearest", outside=0)
             mask = replace(mask, data=data, affine=first.affine)
         require_same_grid_as(first, mask, what=case.id)
@@ -118,7 +122,15 @@ def _labels(
 
 
 def gridded(native: Native, plan: Grid) -> Gridded:
-    """The case cut to what is not empty, resampled to the plan's spacing, with the levels of its channels."""
+    """The case cut to what is not empty, resampled to the plan's spacing, with the levels of its channels.
+
+    Raises BadInput where it has other channels than the plan, or cannot be brought to the plan's spacing.
+    """
+    if len(native.data) != len(plan.channels):
+        raise BadInput(
+            f"an image has {len(native.data)} channel(s) where the plan has {len(plan.channels)} "
+            f"({', '.join(plan.channels)}); give images of that kind, or another plan"
+        )
     low, high = _box(native.data)
     cut = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     data = native.data[(slice(None), *cut)]
@@ -153,13 +165,18 @@ def _shape(volume: Volume) -> tuple[int, int, int]:
 def _require_spacing(volume: Volume, what: str) -> None:
     if volume.spacing_known and not all(s > 0 and math.isfinite(s) for s in volume.spacing_mm):
         raise BadInput(
-            f"{what} has a spacing of {'×'.join(f'{s:g}' for s in volume.spacing_mm)} mm; expected lengths above "
-            "0; correct the header"
+            f"{what} has a spacing of {'×'.join(f'{s:g}' for s in volume.spacing_mm)} mm; expected lengths "
+            "above 0; correct the header"
         )
 
 
-def _require_in_sight(first: Volume, other: Volume, what: str) -> None:
-    """BadInput where another channel shows less than half of what the first shows."""
+def _require_in_sight(first: Volume, other: Volume, apart: str, what: str) -> None:
+    """BadInput where another channel shows less than half of what the first shows, or nobody can tell."""
+    if not (first.spacing_known and other.spacing_known):
+        raise BadInput(
+            f"{what}: another channel lies on another grid than the first: {apart}; expected the same size "
+            "where images do not say their spacing; leave it out with --channels, or resample it first"
+        )
     size = np.array(first.data.shape[:0:-1], float)
     corners = np.stack(np.meshgrid(*[np.linspace(0, n - 1, 9) for n in size], indexing="ij"), -1).reshape(
         -1, 3
@@ -171,8 +188,8 @@ def _require_in_sight(first: Volume, other: Volume, what: str) -> None:
     seen = ((voxels >= -0.5) & (voxels <= there - 0.5)).all(1).mean()
     if seen < _LEAST_SEEN:
         raise BadInput(
-            f"{what}: another channel shows {seen:.0%} of what the first channel shows; expected images of the "
-            "same place; leave that channel out with --channels, or register them first"
+            f"{what}: another channel shows {seen:.0%} of what the first channel shows; expected images of "
+            "the same place; leave that channel out with --channels, or register them first"
         )
 
 

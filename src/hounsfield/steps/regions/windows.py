@@ -71,10 +71,10 @@ def answer_of(
 
     A cell of the answer is `stride` voxels wide; `divisor` (k, j, i) is what windows must be divisible by.
     `mirrored` undoes what a mirroring does to the answer's channels. Computed on the image's device in
-    inference mode; the image is padded with its edge where it is smaller than a window.
+    inference mode; the image is padded with its edge to whole cells, and where it is smaller than a window.
     """
     window = window_of(image.shape[1:], plan.grid, divisor)
-    padded, before = _padded(image, window)
+    padded, before = _padded(image, window, stride)
     full = [n // s for n, s in zip(padded.shape[1:], stride, strict=True)]
     starts = [
         [s // d * d for s in starts_along(n, w, plan.grid.overlap)]
@@ -139,12 +139,15 @@ def _mirrorings(axes: Sequence[int], flat: bool) -> Iterator[tuple[int, ...]]:
         yield tuple(a for a, on in zip(use, chosen, strict=True) if on)
 
 
-def _padded(image: Tensor, window: Sequence[int]) -> tuple[Tensor, list[int]]:
-    """The image with its edge repeated where it is smaller than a window, and what was put before it."""
-    missing = [max(0, w - n) for n, w in zip(image.shape[1:], window, strict=True)]
+def _padded(image: Tensor, window: Sequence[int], stride: Sequence[int]) -> tuple[Tensor, list[int]]:
+    """The image with its edge repeated to whole cells and a window at least, and what was put before it.
+
+    Whole cells are put before it, so that a cell of the answer lies where it would without them.
+    """
+    missing = [max(w, -(-n // s) * s) - n for n, w, s in zip(image.shape[1:], window, stride, strict=True)]
     if not any(missing):
         return image, [0, 0, 0]
-    before = [m // 2 for m in missing]
+    before = [m // 2 // s * s for m, s in zip(missing, stride, strict=True)]
     pads: list[int] = []
     for b, m in zip(reversed(before), reversed(missing), strict=True):
         pads += [b, m - b]

@@ -20,7 +20,7 @@ from hounsfield.io.dicom.seg_write import Algorithm, Form, write_segmentation
 from hounsfield.io.dicom.sr_write import Measured, write_measurements
 from hounsfield.io.dicom.structures import Structure, structure_of
 from hounsfield.io.files import whole_file, write_text
-from hounsfield.io.nifti_write import write_nifti
+from hounsfield.io.nifti_write import nifti_of, write_nifti
 from hounsfield.io.source import Source
 from hounsfield.steps.results.cases import Ledger, Outlined, Written, require_known
 from hounsfield.steps.results.sizes import Size, sizes_of
@@ -87,6 +87,9 @@ def write_mask(case: Outlined, folder: Path, *, single: bool = False) -> Path:
         return path
     path = folder / f"{case.file_stem}.nii.gz"
     volume = case.as_volume(case.labels.astype(np.uint8 if case.labels.max(initial=0) < 256 else np.uint16))
+    if case.series.reader == "nifti":  # voxel by voxel as the image lies in its file
+        write_nifti(path, nifti_of(volume, turned=False))
+        return path
     if not case.has_place and np.linalg.det(case.affine[:3, :3]) > 0:
         # NIfTI rows run from the bottom up where an affine says so; one of no place would not be turned back
         upright = case.affine.copy()

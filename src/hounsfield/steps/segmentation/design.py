@@ -43,7 +43,7 @@ def design_segmentation(
     budget_minutes: float = 50.0,
     folds: int = 5,
 ) -> Plan:
-    """A U-Net, its grid, patches, scales, augmentation and loss; epochs and members follow by `within_minutes`."""
+    """A U-Net, its grid, patches, scales, augmentation and loss; `within_minutes` sets epochs and members."""
     where = (device, facts.flat)
     most = _VOXELS[where]
     made = fitted_grid(facts, most_voxels=most)
@@ -147,7 +147,10 @@ def within_minutes(
     steps = max(2, int(patches / members / plan.fit.batch_size))
     epochs = plan.fit.epochs if "fit.epochs" in fixed else max(2, min(100, steps // 20))
     each = plan.grid.steps if "grid.steps" in fixed else max(1, steps // epochs)
-    why = f"{minutes:g} minutes at {seconds:.2g} s a patch and core: {members} member(s) of {epochs * each} steps"
+    why = (
+        f"{minutes:g} minutes at {seconds:.2g} s a patch and core: "
+        f"{members} member(s) of {epochs * each} steps"
+    )
     return plan.model_copy(
         update={
             "validation": plan.validation.model_copy(update={"members": members}),

@@ -1,4 +1,4 @@
-"""A member's task where structures are outlined: patches with labels, Dice by epoch, its own fold outlined."""
+"""A member's task where structures are outlined: patches with labels, Dice by epoch, its fold outlined."""
 
 from __future__ import annotations
 

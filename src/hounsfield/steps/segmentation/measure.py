@@ -28,7 +28,7 @@ def measured_names(plan: Plan) -> tuple[str, ...]:
 
 
 def tolerance_of(plan: Plan) -> float:
-    """The tolerance of the surface distance: the plan's, or the largest spacing of its grid (1 without one)."""
+    """The tolerance of surface distances: the plan's, or the largest spacing of its grid (1 without one)."""
     if plan.segmentation.tolerance_mm > 0:
         return plan.segmentation.tolerance_mm
     spacing = plan.grid.spacing_mm or (1.0, 1.0, 1.0)

@@ -18,7 +18,8 @@ def write_compared(table: Segmented, path: Path) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     unit = table.unit
     writer.writerow([
-        "case", "structure", "dice", "iou", f"hd95_{unit}", f"assd_{unit}", "nsd", "predicted_ml", "reference_ml",
+        "case", "structure", "dice", "iou", f"hd95_{unit}", f"assd_{unit}", "nsd",
+        "predicted_ml", "reference_ml",
     ])  # fmt: skip
     for n, case in enumerate(table.ids):
         for name in table.structures:

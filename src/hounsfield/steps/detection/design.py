@@ -1,0 +1,151 @@
+"""The plan of a detection from what the images are, how large the marked objects are, and the machine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hounsfield.core.errors import BadInput
+from hounsfield.core.plan import Detection, Fit, Grid, Network, Plan, Validation
+from hounsfield.steps.regions.fingerprint import RegionFacts
+from hounsfield.steps.segmentation.design import augment_of, scales_of
+
+__all__ = ["design_detection"]
+
+Real = NDArray[np.float64]
+
+_VOXELS = {
+    ("cpu", True): 256 * 256,
+    ("cpu", False): 32**3,
+    ("cuda", True): 640 * 640,
+    ("cuda", False): 112**3,
+}
+_WIDTH = {"cpu": 16, "cuda": 32}
+_BATCH = {("cpu", True): 4, ("cpu", False): 12, ("cuda", True): 8, ("cuda", False): 8}
+_ACROSS = 2.0
+"""Voxels that a small object (a tenth are smaller) must be wide: finer ones would only cost time."""
+
+_MOST_STRIDE = {True: 8, False: 4}
+
+
+def design_detection(
+    facts: RegionFacts,
+    classes: Sequence[str],
+    *,
+    shape: Literal["sphere", "box"],
+    device: str = "cpu",
+    seed: int = 0,
+    budget_minutes: float = 60.0,
+    folds: int = 5,
+) -> Plan:
+    """A detector, its grid, patches, scales and augmentation; epochs and members follow by `within_minutes`.
+
+    Raises BadInput where no object is marked.
+    """
+    if not len(facts.marked_mm):
+        raise BadInput("no object is marked in the development images; expected some; check the marks")
+    where = (device, facts.flat)
+    small, usual = (np.percentile(facts.marked_mm, q, axis=0) for q in (10, 50))
+    spacing, why = _spacing(facts, small)
+    unit = np.array(spacing or (1.0, 1.0, 1.0))
+    stride = _stride(usual / unit, facts.flat)
+    have = facts.spacings if spacing else np.ones((1, 3))
+    size = np.median(facts.shapes * have / unit, 0)
+    divisor = [1 if facts.flat and a == 0 else max(s, 16) for a, s in enumerate(stride)]
+    patch = _patch(size, divisor, _VOXELS[where])
+    scales, why_scales = scales_of(facts)
+    mirror = (2,) if facts.flat else (0, 1, 2)
+    window = tuple(
+        1 if p == 1 else min(2 * p, max(p, math.ceil(n / d) * d))
+        for p, n, d in zip(patch, size, divisor, strict=True)
+    )
+    return Plan(
+        name="designed",
+        task="detection",
+        grid=Grid(
+            channels=facts.channels,
+            spacing_mm=spacing,
+            normalise=scales,
+            fixed=facts.fixed if "fixed" in scales else (),
+            patch=patch,
+            window=(window[0], window[1], window[2]),
+            foreground=0.5,
+            overlap=0.25,
+            mirror=() if device == "cpu" else mirror,
+        ),
+        detection=Detection(
+            classes=tuple(classes),
+            shape=shape,
+            stride=stride,
+            match="centre" if shape == "sphere" else "overlap",
+        ),
+        augment=augment_of(facts, spacing, mirror).model_copy(update={"elastic": 0.0}),
+        network=Network(name="detector", width=_WIDTH[device], depth=5 if facts.flat else 4, widest=256),
+        fit=Fit(
+            optimiser="adamw",
+            learning_rate=3e-3,
+            weight_decay=1e-3,
+            schedule="onecycle",
+            warmup=0.1,
+            batch_size=_BATCH[where],
+            weight_average=0.99,
+            choose="last",
+            gradient_clip=5.0,
+            cache_frozen=False,
+        ),
+        validation=Validation(folds=folds, members=folds),
+        seed=seed,
+        budget_minutes=budget_minutes,
+        reasons={
+            "task": f"find {', '.join(classes)} as {shape}s",
+            "grid.spacing_mm": why,
+            "grid.normalise": why_scales,
+            "grid.patch": f"at most {_VOXELS[where]:,} voxels on this machine",
+            "grid.foreground": "half of the patches are centred near something marked",
+            "detection.stride": f"a cell is at most half as wide as the median object ({_by(usual / unit)} voxels)",
+            "detection.match": "LUNA16's rule for spheres; overlap for boxes",
+            "network.name": "residual encoder with a feature pyramid, no anchors",
+        },
+    )
+
+
+def _spacing(facts: RegionFacts, small: Real) -> tuple[tuple[float, ...], str]:
+    """Spacing (k, j, i) or empty, and why."""
+    if facts.spacings.shape[1] != 3:
+        return (), "the images do not say their spacing: their voxels are kept"
+    median = np.median(facts.spacings, 0)
+    wanted = np.maximum(median, small / _ACROSS)
+    if facts.flat:
+        wanted[0] = median[0]
+    why = (
+        f"the median of the images, or coarser: an object of {_by(small)} mm, than which a tenth are smaller, "
+        f"is {_ACROSS:g} voxels wide there"
+    )
+    return tuple(round(float(s), 3) for s in wanted), why
+
+
+def _stride(usual: Real, flat: bool) -> tuple[int, int, int]:
+    """Powers of 2 no larger than half an object of the usual size (k, j, i), in voxels of the grid."""
+    most = _MOST_STRIDE[flat]
+    k, j, i = (int(min(most, max(1, 2 ** math.floor(math.log2(max(1.0, n / 2)))))) for n in usual)
+    return (1 if flat else k), j, i
+
+
+def _patch(size: Real, divisor: Sequence[int], most: int) -> tuple[int, int, int]:
+    """The images' extent shrunk evenly until it has so few voxels, rounded to the divisor."""
+    target = [max(1.0, float(n)) for n in size]
+    for _ in range(64):
+        if math.prod(target) <= most:
+            break
+        longest = int(np.argmax(target))
+        target[longest] *= 0.92
+    k, j, i = (1 if d == 1 else max(d, round(n / d) * d) for n, d in zip(target, divisor, strict=True))
+    return k, j, i
+
+
+def _by(numbers: Sequence[float] | Real) -> str:
+    return "×".join(f"{n:.3g}" for n in numbers)
