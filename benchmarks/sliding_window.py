@@ -2,11 +2,11 @@
 
     python benchmarks/sliding_window.py [--monai FOLDER] [--minutes 3] [--volumes 2] [--turns 2]
 
-A network is trained here by `hu train --task segmentation` on phantom volumes (bright blobs in textured noise:
-nothing of a patient), which also chooses our window on validation cases. FOLDER holds MONAI where it is not
-installed. MONAI's `sliding_window_inference` is called as its tutorials do: windows of 96³, overlap .25, one at a
-time, Gaussian weights, the same network. The two take turns; the ratio of the least times is given, with the mean
-Dice of both and the largest memory of each, measured in a process of its own.
+A network is trained here by `hu train --task segmentation` on phantom volumes (bright blobs in textured
+noise: nothing of a patient), which also chooses our window on validation cases. FOLDER holds MONAI where it
+is not installed. MONAI's `sliding_window_inference` is called as its tutorials do: windows of 96³, overlap
+.25, one at a time, Gaussian weights, the same network. The two take turns; the ratio of the least times is
+given, with the mean Dice of both and the largest memory of each, measured in a process of its own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from scipy.ndimage import gaussian_filter
 LARGE, SMALL = (128, 256, 256), (64, 64, 64)
 
 
-def phantom(shape: tuple[int, int, int], blobs: int, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
+def phantom(
+    shape: tuple[int, int, int], blobs: int, rng: np.random.Generator
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Blobs of 8 to 24 voxels, bent by a smooth field, in textured noise; numbers and their labels."""
     field = gaussian_filter(rng.normal(size=shape), 6)
     field /= field.std()
@@ -38,14 +40,18 @@ def phantom(shape: tuple[int, int, int], blobs: int, rng: np.random.Generator) -
         centre, radius = rng.uniform(0, shape), rng.uniform(4, 12)
         low = [max(0, int(c - 2 * radius)) for c in centre]
         cut = tuple(slice(a, int(c + 2 * radius) + 1) for a, c in zip(low, centre, strict=True))
-        at = np.meshgrid(*[np.arange(s.start, min(s.stop, n)) for s, n in zip(cut, shape, strict=True)], indexing="ij")
+        at = np.meshgrid(
+            *[np.arange(s.start, min(s.stop, n)) for s, n in zip(cut, shape, strict=True)], indexing="ij"
+        )
         far = np.sqrt(sum((a - c) ** 2 for a, c in zip(at, centre, strict=True)))
         marked[cut] |= far < radius * (1 + 0.15 * field[cut])
     image = 100 + 40 * marked + 18 * gaussian_filter(rng.normal(size=shape), 1.5) / 0.15 * 0.5
     return np.clip(image + rng.normal(0, 8, shape), -1000, 1000).astype(np.int16), marked.astype(np.uint8)
 
 
-def save(folder: Path, number: int, shape: tuple[int, int, int], blobs: int, rng: np.random.Generator) -> None:
+def save(
+    folder: Path, number: int, shape: tuple[int, int, int], blobs: int, rng: np.random.Generator
+) -> None:
     """One case of a data set in Decathlon's layout."""
     image, labels = phantom(shape, blobs, rng)
     for name, data in (("images", image), ("labels", labels)):
@@ -86,7 +92,12 @@ def measured(run: Path, case: Path, who: str, monai: str, threads: int) -> dict[
         image = tensor_of(made.data, made.levels, torch.device("cpu"))[None]
         with torch.inference_mode():
             answer = sliding_window_inference(
-                image, roi_size=(96, 96, 96), sw_batch_size=1, predictor=network, overlap=0.25, mode="gaussian"
+                image,
+                roi_size=(96, 96, 96),
+                sw_batch_size=1,
+                predictor=network,
+                overlap=0.25,
+                mode="gaussian",
             )
         labels = answer.argmax(1)[0].numpy().astype(np.uint8)
     seconds = time.perf_counter() - began
@@ -116,14 +127,33 @@ def main() -> None:
             save(data, number, (96, 128, 128), 24, rng)
         for number in range(given.volumes):
             save(large, number, LARGE, 100, rng)
-        hu = [sys.executable, "-m", "hounsfield", "train", str(data), "--task", "segmentation", "--out", str(run)]
+        hu = [
+            sys.executable,
+            "-m",
+            "hounsfield",
+            "train",
+            str(data),
+            "--task",
+            "segmentation",
+            "--out",
+            str(run),
+        ]
         subprocess.run([*hu, "--budget", str(given.minutes), "validation.members=1"], check=True)
         window = json.loads((run / "model/plan.json").read_text())["grid"]["window"]
         rows: dict[str, list[dict[str, Any]]] = {"ours": [], "monai": []}
         for case in sorted((large / "images").iterdir()):
             for turn in range(given.turns):
                 for who in (("ours", "monai"), ("monai", "ours"))[turn % 2]:
-                    asked = [sys.executable, __file__, "--one", str(run), str(case), who, "--monai", given.monai]
+                    asked = [
+                        sys.executable,
+                        __file__,
+                        "--one",
+                        str(run),
+                        str(case),
+                        who,
+                        "--monai",
+                        given.monai,
+                    ]
                     found = subprocess.run(
                         [*asked, "--threads", str(given.threads)], check=True, capture_output=True, text=True
                     )

@@ -27,7 +27,7 @@ def quick_plan(*, flat: bool, **changes: Any) -> Plan:
             channels=("red", "green", "blue") if flat else ("image",),
             normalise=("zscore",) * (3 if flat else 1),
             spacing_mm=() if flat else (1.0, 1.0, 1.0),
-            patch=patch, window=patch, steps=16 if flat else 24, mirror=(1, 2) if flat else (),
+            patch=patch, window=patch, steps=12 if flat else 24, mirror=(1, 2) if flat else (),
         ),
         segmentation=Segmentation(structures=("label 1",) if flat else ("label 1", "label 2")),
         augment=Augment(rotation_deg=10, zoom=0.1, flip_left_right=True, noise=0.1, brightness=0.1),

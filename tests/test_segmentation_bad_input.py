@@ -79,14 +79,6 @@ def test_a_mask_between_whole_labels(tmp_path: Path) -> None:
     _refused(_train(tmp_path), "holds 0.5", "whole labels", "threshold", out=tmp_path / "run")
 
 
-def test_whole_labels_stored_as_real_numbers_are_taken(tmp_path: Path) -> None:
-    source = _set(tmp_path)
-    for n in range(4):
-        save_nifti(source / f"labels/case_{n:03}.nii.gz", _labels(source, n).astype(np.float64))
-    ended = _train(tmp_path)
-    assert ended.code == 0, ended.err
-
-
 def test_an_image_without_a_mask_and_a_mask_of_nothing(tmp_path: Path) -> None:
     """The first is left out, the second is learned from, and both are said."""
     source = _set(tmp_path, 6)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from outlines import save_nifti
 from PIL import Image
 
 from hounsfield.core.errors import BadInput
@@ -24,6 +23,7 @@ from hounsfield.steps.gather import Question
 from hounsfield.steps.regions.fingerprint import RegionFacts
 from hounsfield.steps.scan import scan
 from hounsfield.steps.study import Study
+from outlines import save_nifti
 
 SIZE = 64
 QUICK = Plan(
@@ -64,6 +64,11 @@ def draw(folder: Path, n: int, *, seed: int = 0) -> None:
     (folder / "annotations.json").write_text(json.dumps(told))
 
 
+def place(row: dict[str, str], axis: str) -> float:
+    """Where an object of predictions.csv lies along an axis."""
+    return float(row[f"centre_{axis}_pixel"])
+
+
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("detection")
@@ -85,9 +90,9 @@ def test_a_run_finds_what_was_marked_and_says_how_much_of_it(learned: Path) -> N
     lesions = [r for r in rows if r["kind"] == "lesion"]
     sure = [r for r in rows if r["kind"] == "candidate" and float(r["score"]) > 0.3]
     near = [
-        any(c["case"] == r["case"] and all(abs(float(c[f"centre_{a}_pixel"]) - float(r[f"centre_{a}_pixel"])) < 4 for a in "ji") for c in sure)
+        any(c["case"] == r["case"] and all(abs(place(c, a) - place(r, a)) < 4 for a in "ji") for c in sure)
         for r in lesions
-    ]  # fmt: skip
+    ]
     assert np.mean(near) > 0.8 and len(sure) < 2 * len(lesions)
 
 
@@ -147,9 +152,15 @@ def test_the_grid_is_as_coarse_as_the_small_objects_allow() -> None:
     assert small.grid.normalise == ("fixed",) and small.detection.match == "centre"
     assert all(p % s == 0 for p, s in zip(small.grid.patch, small.detection.stride, strict=True))
     picture = design_detection(
-        facts([(1.0, 40.0, 60.0)] * 5, shapes=np.array([[1, 500, 400]] * 5), spacings=np.zeros((5, 0)), kinds=("picture",)),
-        ("mass",), shape="box",
-    )  # fmt: skip
+        facts(
+            [(1.0, 40.0, 60.0)] * 5,
+            shapes=np.array([[1, 500, 400]] * 5),
+            spacings=np.zeros((5, 0)),
+            kinds=("picture",),
+        ),
+        ("mass",),
+        shape="box",
+    )
     assert (
         picture.grid.spacing_mm == () and picture.grid.patch[0] == 1 and picture.detection.stride == (1, 8, 8)
     )

@@ -48,6 +48,17 @@ def test_structures_are_numbered_where_nobody_names_them(tmp_path: Path) -> None
     assert named.structures == ("liver", "spleen")
 
 
+def test_whole_labels_stored_as_real_numbers_are_taken(tmp_path: Path) -> None:
+    draw_volumes(tmp_path, 3, shape=SHAPE)
+    for path in (tmp_path / "labels").iterdir():
+        labels = np.asarray(nibabel.load(path).dataobj).transpose(2, 1, 0)
+        save_nifti(path, labels.astype(np.float64))
+    found = _gathered(tmp_path)
+    with Source(str(tmp_path)) as source:
+        native = native_case(source, found.cohort.cases[0], found.structures)
+    assert native.labels is not None and np.unique(native.labels).tolist() == [0, 1, 2]
+
+
 def test_dataset_json_names_labels_channels_regions_and_what_is_ignored(tmp_path: Path) -> None:
     draw_volumes(tmp_path, 4, shape=SHAPE)
     (tmp_path / "dataset.json").write_text(

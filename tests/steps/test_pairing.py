@@ -232,3 +232,19 @@ def test_one_patients_folder_alone_holds_the_channels_of_a_model() -> None:
 def test_one_case_of_totalsegmentator() -> None:
     found = _paired("s1/ct.nii.gz", "s1/segmentations/liver.nii.gz", "s1/segmentations/spleen.nii.gz")
     assert [name for name, _ in found.pairs[0].masks] == ["liver", "spleen"]
+
+
+@pytest.mark.parametrize(
+    ("files", "patients"),
+    [
+        ([f"P{p}/images/{n}.png" for p in range(4) for n in range(3)], 4),
+        ([f"P{p}/visit{v}/images/a{p}{v}.png" for p in range(6) for v in (1, 2)], 6),  # visits of one patient
+        ([f"site{s}/images/{s}{n}.png" for s in "ab" for n in range(20)], 0),  # two sites, not two patients
+        ([f"site{s}/P{s}{p}/images/{n}.png" for s in "ab" for p in range(6) for n in range(3)], 12),
+        ([f"images/{n}.png" for n in range(9)], 0),
+    ],
+)
+def test_folders_are_patients_where_there_are_enough_of_them(files: list[str], patients: int) -> None:
+    found = _paired(*files, *[f.replace("images", "masks") for f in files])
+    assert len(found.pairs) == len(files) and all(p.masks for p in found.pairs)
+    assert len({p.patient for p in found.pairs if p.patient}) == patients

@@ -59,9 +59,7 @@ class Classifying:
 
     def keep(self, learner: Learner, folder: Path) -> None:
         rule = self.job.plan.validation
-        logits = validation_logits(
-            self.job, learner, self.batches, self.validation, test_time=rule.test_time
-        )
+        logits = validation_logits(self.job, learner, self.batches, self.validation, test_time=rule.test_time)
         stressed = logits[None]
         if rule.calibrate_on == "augmented":
             stressed = stressed_logits(self.job, self.number, learner, self.validation)

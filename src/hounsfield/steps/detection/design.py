@@ -106,7 +106,8 @@ def design_detection(
             "grid.normalise": why_scales,
             "grid.patch": f"at most {_VOXELS[where]:,} voxels on this machine",
             "grid.foreground": "half of the patches are centred near something marked",
-            "detection.stride": f"a cell is at most half as wide as the median object ({_by(usual / unit)} voxels)",
+            "detection.stride": "a cell is at most half as wide as the median object "
+            f"({_by(usual / unit)} voxels)",
             "detection.match": "LUNA16's rule for spheres; overlap for boxes",
             "network.name": "residual encoder with a feature pyramid, no anchors",
         },
@@ -122,8 +123,8 @@ def _spacing(facts: RegionFacts, small: Real) -> tuple[tuple[float, ...], str]:
     if facts.flat:
         wanted[0] = median[0]
     why = (
-        f"the median of the images, or coarser: an object of {_by(small)} mm, than which a tenth are smaller, "
-        f"is {_ACROSS:g} voxels wide there"
+        f"the median of the images, or coarser: an object of {_by(small)} mm, than which a tenth are "
+        f"smaller, is {_ACROSS:g} voxels wide there"
     )
     return tuple(round(float(s), 3) for s in wanted), why
 

@@ -30,7 +30,7 @@ def found_in(
 ) -> Candidates:
     """Candidates in voxels of the image that lies at `place`, best first, of stored numbers (C, K, J, I).
 
-    Mirrored views of one network are averaged as maps; networks are views that are fused (`candidates.fused`).
+    Mirrored views of one network are averaged as maps; networks are views that are fused (`candidates`).
     """
     detection, classes = plan.detection, len(plan.detection.classes)
     image = tensor_of(data, levels, device)

@@ -34,7 +34,8 @@ def gather_marked(
     """Cases with their marks, whose answer says which classes were marked; and the names of the channels.
 
     Images that the marks do not speak of are left out. `classes` and `channels` are those of a model. Without
-    `split` every case is put in the test part. Raises BadInput where no marks are given or none fits an image.
+    `split` every case is put in the test part. Raises BadInput where no marks are given, or none
+    fits an image.
     """
     with Source(index.source) as source:
         told = described(source)
@@ -51,7 +52,7 @@ def gather_marked(
     kept = [p for key, p in images.items() if key in marks.by_series]
     if not any(marks.by_series[p.images[0].id] for p in kept):
         raise BadInput(
-            f"{path.name} marks nothing in any of {len(images)} images; expected objects in some; check the file"
+            f"{path.name} marks nothing in any of {len(images)} images; expected objects in some; check it"
         )
     notes = [*paired.notes, *marks.notes]
     if len(kept) < len(images):
@@ -83,7 +84,7 @@ def marks_beside(source: str) -> Path:
             else f"several files of marks ({', '.join(p.name for p in found)})"
         )
         raise BadInput(
-            f"{what} lies beside the images; expected one of {', '.join(_NAMES)}; name the file (CSV, COCO JSON, "
+            f"{what} lies beside the images; expected one of {', '.join(_NAMES)}; name it (CSV, COCO JSON, "
             "DICOM SR or RTSTRUCT, or a folder of masks) with --marks"
         )
     return found[0]

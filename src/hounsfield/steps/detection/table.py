@@ -19,9 +19,9 @@ class Detected:
     """Candidates and lesions of N cases; the `image` of an object is the row of its case.
 
     Both are spheres or both boxes, in `unit` ("mm" along (k, j, i) of the image, or "pixel" where no spacing
-    is known); `candidate_class` and `lesion_class` are numbers of `classes`. `candidate_mm` and `lesion_mm` are
-    diameters. `match` and `match_iou` are the plan's rule of a hit. `patients`, `groups` and `kind` as in a
-    table of predictions.
+    is known); `candidate_class` and `lesion_class` are numbers of `classes`. `candidate_mm` and `lesion_mm`
+    are diameters. `match` and `match_iou` are the plan's rule of a hit. `patients`, `groups` and `kind` as in
+    a table of predictions.
     """
 
     classes: tuple[str, ...]

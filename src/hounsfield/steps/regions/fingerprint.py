@@ -125,7 +125,7 @@ def region_facts(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Measured:
-    """One case: its shape (C, K, J, I), spacing, and by channel a sample of what is marked and if it is CT."""
+    """One case: its shape (C, K, J, I), spacing; by channel a sample of what is marked and if it is CT."""
 
     shape: tuple[int, ...]
     spacing_mm: tuple[float, ...]

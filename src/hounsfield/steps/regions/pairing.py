@@ -17,6 +17,9 @@ from hounsfield.steps.regions.names import Named, named, words_of
 
 __all__ = ["Pair", "Pairing", "pairing_of"]
 
+_PATIENTS, _IMAGES = 5, 10
+"""So many folders are taken for patients, or fewer (three at least) that hold so many images each at most."""
+
 Key = tuple[str, ...]
 Table = Mapping[Key, Mapping[str, Named]]
 
@@ -86,6 +89,7 @@ def pairing_of(
     pairs = [_pair(key, held, wanted, belong.get(key, []), notes) for key, held in sorted(by_case.items())]
     known = {name for p in pairs for name, _ in p.masks}
     pairs = [_named_alone(p, by_case[p.key][wanted[0]], belong.get(p.key, []), known) for p in pairs]
+    pairs = _with_patients(pairs, {p.key: by_case[p.key][wanted[0]].folders for p in pairs})
     if drawn and not any(p.masks or p.candidates for p in pairs):
         raise BadInput(
             f"{len(drawn)} masks and {len(shown)} images were found, but no mask is named like an image; "
@@ -222,6 +226,15 @@ def _owner(
     return next(iter(near)) if len(near) == 1 else None
 
 
+def _with_patients(pairs: Sequence[Pair], folders: Mapping[Key, Key]) -> list[Pair]:
+    """Each case with its patient: the outermost folder of which there are enough to be patients, no sites."""
+    for depth in range(1, max(map(len, folders.values()), default=0) + 1):
+        groups = {held[:depth] for held in folders.values()}
+        if len(groups) >= _PATIENTS or (len(groups) > 2 and len(pairs) <= _IMAGES * len(groups)):
+            return [replace(p, patient="/".join(folders[p.key][:depth])) for p in pairs]
+    return list(pairs)
+
+
 def _structure(mask: Named, image: Named, key: Key) -> str:
     """What a mask's name says beyond its image's and its case's: the structure that it is of."""
     return "_".join(w for w in mask.stem if w not in image.stem and w not in key)
@@ -249,13 +262,10 @@ def _pair(
         if len(first) > len(of_channel):
             notes.append(f"masks drawn on {wanted[0]} are learned from; those of other channels are left out")
         first = of_channel
-    patient = "/".join(held[wanted[0]].folders)
     if len(first) <= 1:
-        return Pair(key, images, tuple(("", m.series) for m in first), patient=patient)
+        return Pair(key, images, tuple(("", m.series) for m in first))
     told = [_structure(m, held[wanted[0]], key) for m in first]
     if all(told) and len(set(told)) == len(told):
-        return Pair(
-            key, images, tuple((t, m.series) for t, m in zip(told, first, strict=True)), patient=patient
-        )
+        return Pair(key, images, tuple((t, m.series) for t, m in zip(told, first, strict=True)))
     several = tuple((m.folder.split("/")[-1] or "_".join(m.stem), m.series) for m in first)
-    return Pair(key, images, (), several, patient)
+    return Pair(key, images, (), several)

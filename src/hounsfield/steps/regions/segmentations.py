@@ -1,4 +1,4 @@
-"""DICOM segmentations as masks: which series each was drawn on, and its segments as images of zeros and ones."""
+"""DICOM segmentations as masks: which series each was drawn on, its segments as images of zeros and ones."""
 
 from __future__ import annotations
 

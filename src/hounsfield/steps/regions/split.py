@@ -47,4 +47,3 @@ def resplit_places(cohort: Cohort, question: Question, links: Sequence[tuple[str
 def _without(case: Case, rare: set[int]) -> Case:
     held = case.answer.positive if case.answer else ()
     return replace(case, answer=Label(tuple(k for k in held if k not in rare)))
-
