@@ -53,7 +53,7 @@ def _weights(run: Path) -> list[bytes]:
     return found
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def pictures() -> Learned:
     """Pictures in colour without a test part: each is measured by the member that had not seen it."""
     home = folder_of("pictures")
@@ -62,7 +62,7 @@ def pictures() -> Learned:
     return _learned(home, "run", "--test-fraction", "0")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def volumes() -> Learned:
     """Volumes of two structures with a test part."""
     home = folder_of("volumes")

@@ -25,12 +25,13 @@ from hounsfield.core.errors import BadInput
 from hounsfield.core.volume import Volume
 from hounsfield.io import Source, index_of, read_volume
 
+pytestmark = pytest.mark.xdist_group("chest-ct")  # one process makes the phantom for all
 Row = dict[str, str]
 PATIENTS = 2  # one at each site
 SEED = 5
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("chest") / "study"
     steps: list[tuple[int, int]] = []
@@ -44,17 +45,17 @@ def _rows(path: Path) -> list[Row]:
         return list(csv.DictReader(file))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def series(study: Path) -> list[Row]:
     return _rows(study / "labels.csv")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lesions(study: Path) -> list[Row]:
     return _rows(study / "annotations.csv")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def volumes(study: Path, series: list[Row]) -> dict[str, Volume]:
     # By our own door; a series is known by the objects it is made of.
     index = index_of(study / "dicom")

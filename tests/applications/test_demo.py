@@ -18,7 +18,7 @@ pytestmark = pytest.mark.xdist_group("demo")  # one process makes the demo for a
 SMALL = ("fit.epochs=2", "network.width=8", "input.size=[1,64,48]", "validation.members=1")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
     out = tmp_path_factory.mktemp("demo") / "demo-run"
     done = hu("demo", "mammography", *SMALL, "--patients", "30", "--out", str(out), "--json")

@@ -150,14 +150,14 @@ def test_masks_on_two_grids_are_refused() -> None:
 def test_a_model_keeps_its_cleaning(tmp_path: Path) -> None:
     from hounsfield.core.case import LabelEncoding
     from hounsfield.core.model import Model, OperatingPoint
-    from hounsfield.core.plan import Plan
+    from hounsfield.core.plan import Plan, Segmentation
 
     (tmp_path / "w.safetensors").write_bytes(b"")
-    encoding = LabelEncoding("binary", ("no", "yes"))
+    names = ("anterior", "posterior")
+    encoding = LabelEncoding("multilabel", names, ("structure",))
+    plan = Plan(task="segmentation", segmentation=Segmentation(structures=names))
     made = Cleaning((True, False), (0.0, 12.5), (False, True), ("anterior: kept",))
-    model = Model(
-        tmp_path, Plan(), encoding, ("w.safetensors",), OperatingPoint((0.5,), "r", "v"), cleaning=made
-    )
+    model = Model(tmp_path, plan, encoding, ("w.safetensors",), OperatingPoint((), "r", "v"), cleaning=made)
     write_model(model)
     assert read_model(tmp_path).cleaning == made
     assert "cleaning of masks: anterior: kept" in (tmp_path / "card.md").read_text()

@@ -69,7 +69,7 @@ def place(row: dict[str, str], axis: str) -> float:
     return float(row[f"centre_{axis}_pixel"])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("detection")
     draw(home / "images", 30)

@@ -226,6 +226,18 @@ def test_a_file_a_structure_and_the_label_to_ignore(tmp_path: Path) -> None:
     assert np.array_equal(made.labels, one + 255 * two)  # type: ignore[arg-type]
 
 
+def test_structures_that_lie_on_one_another_are_refused_by_name(tmp_path: Path) -> None:
+    one, two = np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, np.uint8)
+    one[2:6], two[4:8] = 1, 1
+    save_nifti(tmp_path / "image.nii.gz", _noise()[0])
+    save_nifti(tmp_path / "spleen.nii.gz", one)
+    save_nifti(tmp_path / "liver.nii.gz", two)
+    case, source = _case(tmp_path, masks=(("liver", "liver"), ("spleen", "spleen")))
+    shared = int((one & two).sum())
+    with source, pytest.raises(BadInput, match=f'case 1: the mask of "spleen" shares {shared} of its voxels'):
+        native_case(source, case, ("liver", "spleen"))
+
+
 def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     data = _noise()[0]
     data[0, 0, 0] = np.nan

@@ -47,12 +47,17 @@ __all__ = [
 
 Task = Literal["classification", "segmentation", "detection"]
 
-_OF_OTHERS = {
-    "classification": {"grid", "segmentation", "detection"},
-    "segmentation": {"input", "detection", "mitigation", "pretrain", "export"},
-    "detection": {"input", "segmentation", "mitigation", "pretrain", "export"},
+_NO_CHOICE = dict.fromkeys(("reasons", "threads", "device"), True)
+_PLACES = ("widest", "blocks", "strides", "kernels")
+_OF_OTHERS: dict[str, dict[str, Any]] = {
+    "classification": {
+        **dict.fromkeys(("grid", "segmentation", "detection"), True),
+        "network": dict.fromkeys(_PLACES, True),
+    },
+    "segmentation": dict.fromkeys(("input", "detection", "mitigation", "pretrain", "export"), True),
+    "detection": dict.fromkeys(("input", "segmentation", "mitigation", "pretrain", "export"), True),
 }
-"""Sections that say nothing in a task: they are neither written nor hashed."""
+"""Sections and keys that say nothing in a task: they are neither written nor hashed."""
 
 
 class Plan(Section):
@@ -133,7 +138,7 @@ class Plan(Section):
 
     def digest(self) -> str:
         """A hash of every choice (not of the reasons, the thread count or the device)."""
-        raw = self.model_dump(mode="json", exclude={"reasons", "threads", "device", *_OF_OTHERS[self.task]})
+        raw = self.model_dump(mode="json", exclude={**_OF_OTHERS[self.task], **_NO_CHOICE})
         return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -34,16 +34,23 @@ def resplit_places(cohort: Cohort, question: Question, links: Sequence[tuple[str
         for k in range(len(cohort.encoding.classes))
     ]
     rare = {k for k, n in enumerate(bearers) if n < folds + held}
-    plain = replace(cohort, cases=tuple(_without(c, rare) for c in cohort.cases))
-    made = resplit(plain, replace(question, folds=folds), links)
+    made = resplit(_of_frequent(cohort, rare), replace(question, folds=folds), links)
     notes = list(made.notes)
     if folds < question.folds:
         notes.append(f"{folds} folds, since there are no more patients to learn from")
     if named := [cohort.encoding.classes[k] for k in sorted(rare) if bearers[k]]:
         notes.append(f"too few patients bear {listed(named, ids=False)} for it to stand in every fold")
-    return replace(made, cases=cohort.cases, notes=tuple(dict.fromkeys(notes)))
+    return replace(made, cases=cohort.cases, encoding=cohort.encoding, notes=tuple(dict.fromkeys(notes)))
 
 
-def _without(case: Case, rare: set[int]) -> Case:
-    held = case.answer.positive if case.answer else ()
-    return replace(case, answer=Label(tuple(k for k in held if k not in rare)))
+def _of_frequent(cohort: Cohort, rare: set[int]) -> Cohort:
+    """The cohort with the frequent structures alone; where there is none, every case bears the same one."""
+    kept = [k for k in range(len(cohort.encoding.classes)) if k not in rare]
+    names = tuple(cohort.encoding.classes[k] for k in kept) or ("image",)
+
+    def answer(case: Case) -> Label:
+        held = case.answer.positive if case.answer else ()
+        return Label(tuple(n for n, k in enumerate(kept) if k in held) if kept else (0,))
+
+    cases = tuple(replace(c, answer=answer(c)) for c in cohort.cases)
+    return replace(cohort, cases=cases, encoding=replace(cohort.encoding, classes=names))

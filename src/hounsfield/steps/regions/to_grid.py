@@ -33,6 +33,8 @@ __all__ = ["IGNORED", "Gridded", "Native", "gridded", "marks_on_grid", "native_c
 
 IGNORED = 255
 _SAVES, _LEAST_SEEN = 0.9, 0.5
+_SHARED = 0.02
+"""Of a structure's voxels, how many may lie in another at their common border; the later one takes them."""
 _MOST_VOXELS = 1 << 29
 Levels = tuple[float, float, float, float]
 
@@ -115,10 +117,23 @@ def _labels(
         require_same_grid_as(first, mask, what=case.id)
         held = labels_of_mask(mask, names=())
         if name:
-            made[held > 0] = list(structures).index(name) + 1
+            inside = held > 0
+            _require_apart(made, inside, name, case.id)
+            made[inside] = list(structures).index(name) + 1
         else:
             made = np.where(held == ignore, IGNORED, held).astype(np.uint8)
     return made
+
+
+def _require_apart(made: NDArray[np.uint8], inside: NDArray[np.bool_], name: str, what: str) -> None:
+    """BadInput where the mask of a structure lies on those before it: a voxel bears one label."""
+    shared, whole = int((made[inside] > 0).sum()), int(inside.sum())
+    if shared > _SHARED * whole:
+        raise BadInput(
+            f'{what}: the mask of "{name}" shares {shared} of its voxels with other structures; expected '
+            "structures that exclude each other; name regions of labels in a dataset.json, or choose some "
+            "with --classes"
+        )
 
 
 def gridded(native: Native, plan: Grid) -> Gridded:
