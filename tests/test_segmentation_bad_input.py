@@ -170,7 +170,7 @@ def test_channels_that_do_not_show_the_same_place(tmp_path: Path) -> None:
         tmp_path, grid__channels=["0000", "0001"], grid__normalise=["zscore", "zscore"],
         segmentation__structures=["label 1"],
     )  # fmt: skip
-    _refused(ended, "another channel shows", "--channels", out=tmp_path / "run")
+    _refused(ended, "channel 2 shows", "--channels", out=tmp_path / "run")
 
 
 def _planned(tmp_path: Path) -> Outcome:

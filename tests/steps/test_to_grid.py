@@ -177,7 +177,7 @@ def test_channels_that_do_not_show_the_same_place_are_refused(tmp_path: Path) ->
     save_nifti(tmp_path / "image.nii.gz", _noise()[0])
     save_nifti(tmp_path / "pet.nii.gz", _noise()[0], shift=20.0)
     case, source = _case(tmp_path, images=("image", "pet"))
-    with source, pytest.raises(BadInput, match=r"case 1: another channel shows \d+% .*--channels"):
+    with source, pytest.raises(BadInput, match=r"case 1: channel 2 shows \d+% .*--channels"):
         native_case(source, case, ())
 
 

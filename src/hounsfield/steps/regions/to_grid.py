@@ -80,10 +80,10 @@ def native_case(
     first = volumes[0]
     _require_spacing(first, case.id)
     parts = [first.data]
-    for volume in volumes[1:]:
+    for number, volume in enumerate(volumes[1:], 2):
         _require_spacing(volume, case.id)
         if apart := grid_difference(first, volume):
-            _require_in_sight(first, volume, apart, case.id)
+            _require_in_sight(first, volume, apart, number, case.id)
             parts.append(onto_grid(volume, _shape(first), first.affine, order="linear"))
         else:
             parts.append(volume.data)
@@ -185,7 +185,7 @@ def _require_spacing(volume: Volume, what: str) -> None:
         )
 
 
-def _require_in_sight(first: Volume, other: Volume, apart: str, what: str) -> None:
+def _require_in_sight(first: Volume, other: Volume, apart: str, number: int, what: str) -> None:
     """BadInput where another channel shows less than half of what the first shows, or nobody can tell."""
     if not (first.spacing_known and other.spacing_known):
         raise BadInput(
@@ -203,7 +203,7 @@ def _require_in_sight(first: Volume, other: Volume, apart: str, what: str) -> No
     seen = ((voxels >= -0.5) & (voxels <= there - 0.5)).all(1).mean()
     if seen < _LEAST_SEEN:
         raise BadInput(
-            f"{what}: another channel shows {seen:.0%} of what the first channel shows; expected images of "
+            f"{what}: channel {number} shows {seen:.0%} of what channel 1 shows; expected images of "
             "the same place; leave that channel out with --channels, or register them first"
         )
 
