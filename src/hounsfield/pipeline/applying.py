@@ -30,14 +30,10 @@ def evaluate_model(study: Study, run: Path, *, progress: Progress | None = None)
 
     clock = Clock(progress or Silent())
     model = read_model(run)
-    if model.plan.task == "segmentation":
-        from hounsfield.pipeline.outlining import evaluate_outlines
+    if model.plan.task != "classification":
+        from hounsfield.pipeline.places import evaluate_places
 
-        return evaluate_outlines(replace(study, task="segmentation"), run, model, clock)
-    if model.plan.task == "detection":
-        from hounsfield.pipeline.locating import evaluate_marks
-
-        return evaluate_marks(replace(study, task="detection"), run, model, clock)
+        return evaluate_places(study, run, model, clock)
     folder = RunFolder(study.out)
     with folder.opened(resume=False):
         looked = look(study, folder.cache, clock, encoding=model.encoding, split=False)

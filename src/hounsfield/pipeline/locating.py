@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hounsfield.core.case import Case
@@ -14,25 +13,18 @@ from hounsfield.core.model import Calibration, Model, OperatingPoint
 from hounsfield.core.plan import Plan
 from hounsfield.io.model_store import write_model
 from hounsfield.io.source import Source
-from hounsfield.pipeline.learning import together
+from hounsfield.pipeline.places import Verbs
 from hounsfield.pipeline.seeing import (
     Seen,
     audited,
     channels_of,
-    data_digest,
-    fitted,
-    planned_grid,
-    prepared_job,
     scanned,
-    unchosen,
     unseen_rows,
 )
-from hounsfield.steps.audit import refuse_leakage
 from hounsfield.steps.detection.candidates import candidate_objects, lesion_objects
 from hounsfield.steps.detection.gather import gather_marked
 from hounsfield.steps.detection.table import Detected
 from hounsfield.steps.job import Job
-from hounsfield.steps.overlap import overlap_with_training
 from hounsfield.steps.regions.to_grid import native_case
 from hounsfield.steps.run_folder import RunFolder
 from hounsfield.steps.study import Clock, Run, Study
@@ -41,46 +33,14 @@ from hounsfield.tasks.detection import Candidates
 if TYPE_CHECKING:
     from hounsfield.steps.detection.pictures import Shown
 
-__all__ = ["evaluate_marks", "train_marks"]
+__all__ = ["MARKS"]
 
 Spacing = tuple[float, float, float]
 _RATE = 1.0
 """False positives an image at the score from which a candidate is called."""
 
 
-def train_marks(study: Study, clock: Clock) -> Run:
-    """Scan, gather, audit, design, prepare, fit, choose the score, find, evaluate, report."""
-    folder = RunFolder(study.out)
-    with together(study) as group, folder.opened(resume=study.resume):
-        seen = _seen(study, folder, clock)
-        study = replace(study, phantom=study.phantom or seen.only_phantoms)
-        refuse_leakage(seen.cohort, seen.pairs)
-        plan = planned_grid(study, seen, folder, clock)
-        job = prepared_job(study, seen, plan, folder, clock)
-        folder.keep_plan(plan)
-        folder.require_same(unchosen(plan).digest(), data_digest(seen, job))
-        fitted(job, group, clock)
-        model = _model(study, seen, job, folder, clock)
-        result = _told(study, model, seen, job, folder, clock)
-    if not study.keep_cache:
-        folder.drop_cache()
-    return result
-
-
-def evaluate_marks(study: Study, run: Path, model: Model, clock: Clock) -> Run:
-    """External validation: what a model finds in other images beside their readers' marks."""
-    folder = RunFolder(study.out)
-    with folder.opened(resume=False):
-        seen = _seen(study, folder, clock, model=model)
-        overlap = overlap_with_training(run, seen.cohort, seen.marks)
-        seen = replace(seen, findings=(overlap, *seen.findings))
-        study = replace(study, phantom="phantom" in model.card or seen.only_phantoms)
-        result = _told(study, model, seen, None, folder, clock)
-    folder.drop_cache()
-    return result
-
-
-def _seen(study: Study, folder: RunFolder, clock: Clock, *, model: Model | None = None) -> Seen:
+def _seen(study: Study, folder: RunFolder, clock: Clock, model: Model | None) -> Seen:
     """Everything before a plan."""
     index = scanned(study.source, clock)
     with clock.step("gather") as said:
@@ -244,3 +204,6 @@ def _shown(seen: Seen, model: Model, table: Detected, cases: Sequence[Case]) -> 
             native = native_case(source, case, model.plan.segmentation.structures)
             shown.append(Shown(chosen, native.data, _three(native.spacing_mm)))
     return shown
+
+
+MARKS = Verbs(_seen, _model, _told)

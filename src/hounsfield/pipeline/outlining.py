@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,25 +16,18 @@ from hounsfield.core.model import Calibration, Cleaning, Model, OperatingPoint
 from hounsfield.core.plan import Plan
 from hounsfield.io.model_store import write_model
 from hounsfield.io.source import Source
-from hounsfield.pipeline.learning import together
+from hounsfield.pipeline.places import Verbs
 from hounsfield.pipeline.seeing import (
     Seen,
     audited,
     channels_of,
-    data_digest,
-    fitted,
-    planned_grid,
-    prepared_job,
     region_setting,
     scanned,
-    unchosen,
     unseen_rows,
 )
-from hounsfield.steps.audit import refuse_leakage
 from hounsfield.steps.compute import available_cores
 from hounsfield.steps.gather import Question
 from hounsfield.steps.job import Job
-from hounsfield.steps.overlap import overlap_with_training
 from hounsfield.steps.regions.gather import gather_outlined
 from hounsfield.steps.regions.to_grid import Native, native_case
 from hounsfield.steps.run_folder import RunFolder
@@ -46,7 +38,7 @@ from hounsfield.steps.study import Clock, Run, Study
 if TYPE_CHECKING:
     from hounsfield.steps.segmentation.pictures import Shown
 
-__all__ = ["evaluate_outlines", "train_outlines"]
+__all__ = ["OUTLINES"]
 
 _TITLE = "Segmentation: {}"
 _FLATTERED = (
@@ -55,39 +47,7 @@ _FLATTERED = (
 )
 
 
-def train_outlines(study: Study, clock: Clock) -> Run:
-    """Scan, gather, audit, design, prepare, fit, choose window and cleaning, outline, evaluate, report."""
-    folder = RunFolder(study.out)
-    with together(study) as group, folder.opened(resume=study.resume):
-        seen = _seen(study, folder, clock)
-        study = replace(study, phantom=study.phantom or seen.only_phantoms)
-        refuse_leakage(seen.cohort, seen.pairs)
-        plan = planned_grid(study, seen, folder, clock)
-        job = prepared_job(study, seen, plan, folder, clock)
-        folder.keep_plan(plan)
-        folder.require_same(unchosen(plan).digest(), data_digest(seen, job))
-        fitted(job, group, clock)
-        model = _model(study, seen, job, folder, clock)
-        result = _told(study, model, seen, job, folder, clock)
-    if not study.keep_cache:
-        folder.drop_cache()
-    return result
-
-
-def evaluate_outlines(study: Study, run: Path, model: Model, clock: Clock) -> Run:
-    """External validation: a model's outlines of other images beside their readers'."""
-    folder = RunFolder(study.out)
-    with folder.opened(resume=False):
-        seen = _seen(study, folder, clock, model=model)
-        overlap = overlap_with_training(run, seen.cohort, seen.marks)
-        seen = replace(seen, findings=(overlap, *seen.findings))
-        study = replace(study, phantom="phantom" in model.card or seen.only_phantoms)
-        result = _told(study, model, seen, None, folder, clock)
-    folder.drop_cache()
-    return result
-
-
-def _seen(study: Study, folder: RunFolder, clock: Clock, *, model: Model | None = None) -> Seen:
+def _seen(study: Study, folder: RunFolder, clock: Clock, model: Model | None) -> Seen:
     """Everything before a plan."""
     index = scanned(study.source, clock)
     with clock.step("gather") as said:
@@ -229,7 +189,7 @@ def _compared(
             raise BadInput("no case is left to evaluate; expected images with masks")
         held = []
         for done, row in enumerate(rows := unseen_rows(job), 1):
-            case, labels, native = _from_fold(study, model, seen, job, row, source)
+            case, native, labels = _from_fold(study, model, seen, job, row, source)
             held.append(case)
             found.append(compared(labels, native, model.plan, case.annotated))
             clock.progress.advance(done, len(rows))
@@ -238,7 +198,7 @@ def _compared(
 
 def _from_fold(
     study: Study, model: Model, seen: Seen, job: Job, row: int, source: Source
-) -> tuple[Case, NDArray[np.uint8], Native]:
+) -> tuple[Case, Native, NDArray[np.uint8]]:
     """A development case as a member outlined it that had not seen it."""
     from hounsfield.steps.segmentation.fit import kept_labels
     from hounsfield.steps.segmentation.predict import tidied
@@ -246,7 +206,7 @@ def _from_fold(
     case = seen.cohort.development[row]
     native, labels = _native(source, case, model.plan, study.question), kept_labels(job, row)
     assert labels is not None
-    return case, tidied(labels, native, model), native
+    return case, native, tidied(labels, native, model)
 
 
 def _evidence(
@@ -286,16 +246,15 @@ def _shown(study: Study, model: Model, seen: Seen, job: Job | None, table: Segme
 
     by_id = {c.id: c for c in (seen.cohort.test or seen.cohort.development)}
     row_of = {c.id: n for n, c in enumerate(seen.cohort.development)}
+    chosen = chosen_cases(table)
+    cases = [by_id[table.ids[row]] for row, _ in chosen]
     shown = []
     with Source(seen.index.source) as source:
-        for row, rank in chosen_cases(table):
-            case = by_id[table.ids[row]]
-            if seen.cohort.test or job is None:
-                _, native, labels = next(iter(outlined_cases(
-                    model, source, [case], resample_masks=study.question.resample_masks
-                )))  # fmt: skip
-            else:
-                case, labels, native = _from_fold(study, model, seen, job, row_of[case.id], source)
+        if seen.cohort.test or job is None:
+            made = outlined_cases(model, source, cases, resample_masks=study.question.resample_masks)
+        else:
+            made = (_from_fold(study, model, seen, job, row_of[c.id], source) for c in cases)
+        for (row, rank), (_, native, labels) in zip(chosen, made, strict=True):
             shown.append(_shown_case(table, row, rank, native, labels, model.plan))
     return shown
 
@@ -321,3 +280,6 @@ def _shown_case(
 def _spacing(native: Native) -> tuple[float, float, float]:
     k, j, i = native.spacing_mm or (1.0, 1.0, 1.0)
     return k, j, i
+
+
+OUTLINES = Verbs(_seen, _model, _told)

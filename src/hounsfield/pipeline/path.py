@@ -47,14 +47,10 @@ def train(study: Study, *, progress: Progress | None = None) -> Run:
     """
     clock = Clock(progress or Silent())
     _refuse_other_tasks(study)
-    if study.task == "segmentation":
-        from hounsfield.pipeline.outlining import train_outlines
+    if study.task != "classification":
+        from hounsfield.pipeline.places import train_places
 
-        return train_outlines(study, clock)
-    if study.task == "detection":
-        from hounsfield.pipeline.locating import train_marks
-
-        return train_marks(study, clock)
+        return train_places(study, clock)
     folder = RunFolder(study.out)
     with together(study) as group, folder.opened(resume=study.resume):
         looked = look(study, folder.cache, clock)

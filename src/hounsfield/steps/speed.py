@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hounsfield.core.case import LabelEncoding
 from hounsfield.core.plan import Plan
 
-__all__ = ["seconds_per_image"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["median_seconds", "seconds_per_image"]
 
 STEPS = 3
 
@@ -20,7 +25,7 @@ def seconds_per_image(plan: Plan, encoding: LabelEncoding) -> float:
 
     from hounsfield.networks import build
     from hounsfield.steps.batches import augmented_images
-    from hounsfield.steps.compute import computing, mixed_precision, pick_device
+    from hounsfield.steps.compute import mixed_precision, pick_device
     from hounsfield.steps.prepare import Prepared
     from hounsfield.steps.schedule import optimiser_of
     from hounsfield.transforms.draw import draw
@@ -37,20 +42,35 @@ def seconds_per_image(plan: Plan, encoding: LabelEncoding) -> float:
     device = pick_device(plan.device)
     network = network.to(device).to(memory_format=form)  # type: ignore[call-overload]
     optimiser = optimiser_of(network, plan.fit)
-    # On a CPU the time of this thread alone: what else runs here now is no property of the plan.
+
+    def step() -> None:
+        changes = draw(plan.augment, n, shape, rng)
+        images = augmented_images(prepared, rows, changes, plan, device)
+        optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, torch.bfloat16, enabled=mixed_precision(plan, device)):
+            loss = network(images).float().square().mean()
+        loss.backward()
+        optimiser.step()
+
+    return median_seconds(step, device) / n
+
+
+def median_seconds(step: Callable[[], None], device: torch.device) -> float:
+    """Seconds of a training step, on one core or on a GPU: the median of a few after a first one.
+
+    On a CPU it is the time of this thread alone: what else runs here now is no property of the plan.
+    """
+    import torch
+
+    from hounsfield.steps.compute import computing
+
     clock = time.perf_counter if device.type == "cuda" else time.thread_time
     spent = []
     with computing(1):
         for _ in range(STEPS + 1):
             began = clock()
-            changes = draw(plan.augment, n, shape, rng)
-            images = augmented_images(prepared, rows, changes, plan, device)
-            optimiser.zero_grad(set_to_none=True)
-            with torch.autocast(device.type, torch.bfloat16, enabled=mixed_precision(plan, device)):
-                loss = network(images).float().square().mean()
-            loss.backward()
-            optimiser.step()
+            step()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             spent.append(clock() - began)
-    return float(np.median(spent[1:])) / n
+    return float(np.median(spent[1:]))

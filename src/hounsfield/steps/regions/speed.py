@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
-
-import numpy as np
 
 from hounsfield.core.plan import Plan
 
 __all__ = ["seconds_per_patch"]
-
-_STEPS = 3
 
 
 def seconds_per_patch(
@@ -24,9 +19,10 @@ def seconds_per_patch(
     """
     import torch
 
-    from hounsfield.steps.compute import computing, mixed_precision, pick_device
+    from hounsfield.steps.compute import mixed_precision, pick_device
     from hounsfield.steps.learner import network_of_plan, network_shape
     from hounsfield.steps.schedule import optimiser_of
+    from hounsfield.steps.speed import median_seconds
 
     device = pick_device(plan.device)
     shape = network_shape(plan)
@@ -36,19 +32,12 @@ def seconds_per_patch(
     n = 1 if device.type == "cpu" else plan.fit.batch_size
     images = torch.randn(n, len(plan.grid.channels), *shape).to(device).contiguous(memory_format=form)
     told = tuple(t.to(device) for t in wanted(n))
-    # On a CPU the time of this thread alone: what else runs here now is no property of the plan.
-    clock = time.perf_counter if device.type == "cuda" else time.thread_time
-    spent = []
-    with computing(1):
-        for _ in range(_STEPS + 1):
-            began = clock()
-            optimiser.zero_grad(set_to_none=True)
-            with torch.autocast(device.type, torch.bfloat16, enabled=mixed_precision(plan, device)):
-                answer = network(images)
-            value = loss(answer, told)
-            value.backward()
-            optimiser.step()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            spent.append(clock() - began)
-    return float(np.median(spent[1:])) / n
+
+    def step() -> None:
+        optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, torch.bfloat16, enabled=mixed_precision(plan, device)):
+            answer = network(images)
+        loss(answer, told).backward()
+        optimiser.step()
+
+    return median_seconds(step, device) / n
