@@ -8,7 +8,7 @@ later run less the earlier.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -194,37 +194,55 @@ def _matched(after: Kept, before: Kept) -> tuple[Classes, list[str]]:
             f"{int(changed.sum())} of {len(one)} cases have another answer in {before.name}; expected the "
             "same labels in both runs; evaluate both again on one label table"
         )
-    both = after.pixels.keys() & before.pixels.keys() & set(one.ids)
-    if other_pixels := sum(after.pixels[i] != before.pixels[i] for i in both):
+    checked = require_same_pixels(after.pixels, before.pixels, one.ids, before.name)
+    require_same_patients(one.patients, [other.patients[k] for k in order.tolist()], before.name)
+    return order, notes_of_sameness(
+        checked,
+        len(one) if after.pixels else 0,
+        (one.kind, other.kind),
+        (after.data_digest, before.data_digest),
+    )
+
+
+def require_same_pixels(
+    after: Mapping[str, str], before: Mapping[str, str], ids: Iterable[str], name: str
+) -> int:
+    """How many images both runs know by their pixels; BadInput where any differ from those of run `name`."""
+    both = after.keys() & before.keys() & set(ids)
+    if other := sum(after[i] != before[i] for i in both):
         raise BadInput(
-            f"{other_pixels} of {len(both)} images are not the same in {before.name}, although they lie at "
+            f"{other} of {len(both)} images are not the same in {name}, although they lie at "
             "the same places; evaluate both runs again on one set of images"
         )
-    then = [other.patients[k] for k in order.tolist()]
-    if len(set(zip(one.patients, then, strict=True))) != len(set(one.patients)) or len(set(then)) != len(
-        set(one.patients)
-    ):
+    return len(both)
+
+
+def require_same_patients(after: Sequence[str], before: Sequence[str], name: str) -> None:
+    """BadInput where cases that share a patient in one run do not in run `name`; a row is a case."""
+    now, then, pairs = set(after), set(before), set(zip(after, before, strict=True))
+    if not len(pairs) == len(now) == len(then):
         raise BadInput(
-            f"the cases belong to other patients in {before.name} ({len(set(then))}, not "
-            f"{len(set(one.patients))}); name the same --patient column in both runs"
+            f"the cases belong to other patients in {name} ({len(then)}, not {len(now)}); name the "
+            "same --patient column in both runs"
         )
-    return order, _notes(after, before, len(both))
 
 
-def _notes(after: Kept, before: Kept, checked: int) -> list[str]:
+def notes_of_sameness(checked: int, n: int, scored: tuple[str, str], data: tuple[str, str]) -> list[str]:
+    """What could not be checked: pixels of `checked` of n images (0: no fingerprints), and what differs.
+
+    `scored` says how the cases of either run were scored, `data` are digests of what they learned from.
+    """
     notes = []
-    n = len(after.predictions)
-    if after.pixels and checked < n:
+    if checked < n:
         notes.append(
             f"that the images are the same was checked for {checked} of {n}: a private folder is missing"
         )
-    if after.predictions.kind != before.predictions.kind:
-        kinds = f"{after.predictions.kind} after, {before.predictions.kind} before"
-        notes.append(f"the cases were scored in different ways: {kinds}")
-    if after.data_digest and after.data_digest != before.data_digest:
+    if scored[0] != scored[1]:
+        notes.append(f"the cases were scored in different ways: {scored[0]} after, {scored[1]} before")
+    if data[0] and data[0] != data[1]:
         notes.append(
             "the runs did not learn from the same parts: their splits or further cases differ (data digests "
-            f"{after.data_digest} and {before.data_digest})"
+            f"{data[0]} and {data[1]})"
         )
     return notes
 

@@ -15,7 +15,16 @@ from hounsfield.core.errors import BadInput
 from hounsfield.metrics.intervals import MIN_DENOMINATOR
 from hounsfield.metrics.paired import rate_difference
 from hounsfield.metrics.paired_means import mean_difference
-from hounsfield.steps.compare import MOST_VALUES, Comparison, Row, corrected, row_of
+from hounsfield.steps.compare import (
+    MOST_VALUES,
+    Comparison,
+    Row,
+    corrected,
+    notes_of_sameness,
+    require_same_patients,
+    require_same_pixels,
+    row_of,
+)
 from hounsfield.steps.kept_outlines import KeptOutlines, Place, kept_outlines
 
 __all__ = ["compare_outlined"]
@@ -75,48 +84,17 @@ def _refused_or_noted(after: KeptOutlines, before: KeptOutlines) -> list[str]:
             f"{changed} of {len(one)} outlines of the reader have another volume in {before.name}; expected "
             "the same masks in both runs; evaluate both again on one set of masks"
         )
-    both_known = after.pixels.keys() & before.pixels.keys() & set(after.cases)
-    if other_pixels := sum(after.pixels[c] != before.pixels[c] for c in both_known):
-        raise BadInput(
-            f"{other_pixels} of {len(both_known)} images are not the same in {before.name}, although they "
-            "lie at the same places; evaluate both runs again on one set of images"
-        )
-    _refuse_other_patients(after, before)
-    return _notes(after, before, len(both_known))
+    checked = require_same_pixels(after.pixels, before.pixels, after.cases, before.name)
+    now, then = ([kept.patients[c] for c in after.cases] for kept in (after, before))
+    require_same_patients(now, then, before.name)
+    scored, data = ((after.context[k], before.context[k]) for k in ("scored", "data"))
+    return notes_of_sameness(checked, len(after.cases) if after.pixels else 0, scored, data)
 
 
 def _differ(one: float | None, other: float | None) -> bool:
     if one is None or other is None:
         return one is not other
     return abs(one - other) > _SAME * max(one, other) or (one > 0) != (other > 0)
-
-
-def _refuse_other_patients(after: KeptOutlines, before: KeptOutlines) -> None:
-    pairs = {(after.patients[c], before.patients[c]) for c in after.cases}
-    now, then = {p for p, _ in pairs}, {p for _, p in pairs}
-    if not len(pairs) == len(now) == len(then):
-        raise BadInput(
-            f"the cases belong to other patients in {before.name} ({len(then)}, not {len(now)}); name the "
-            "same --patient column in both runs"
-        )
-
-
-def _notes(after: KeptOutlines, before: KeptOutlines, checked: int) -> list[str]:
-    notes, n = [], len(after.cases)
-    if after.pixels and checked < n:
-        notes.append(
-            f"that the images are the same was checked for {checked} of {n}: a private folder is missing"
-        )
-    one, other = after.context, before.context
-    if one["scored"] != other["scored"]:
-        kinds = f"{one['scored']} after, {other['scored']} before"
-        notes.append(f"the cases were scored in different ways: {kinds}")
-    if one["data"] and one["data"] != other["data"]:
-        notes.append(
-            "the runs did not learn from the same parts: their splits or further cases differ (data digests "
-            f"{one['data']} and {other['data']})"
-        )
-    return notes
 
 
 def _groups(kept: KeptOutlines) -> Iterator[tuple[str, list[str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,11 @@ class Job:
         """Places (in `rows`) that a member learns from, and those of the fold that validates it."""
         held_out = self.fold == number % self.plan.validation.folds
         return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+    def kept(self, place: Callable[[Path], Path]) -> Path | None:
+        """The file at a `place` in the first member's folder that has it, None where none has."""
+        folders = (self.member_folder(m) for m in range(self.plan.validation.members))
+        return next((path for folder in folders if (path := place(folder)).is_file()), None)
 
     def seed(self, number: int, *salt: int) -> np.random.SeedSequence:
         """The randomness of one member for one purpose."""

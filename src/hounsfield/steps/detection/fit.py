@@ -16,11 +16,8 @@ __all__ = ["kept_found", "step_cost"]
 
 def kept_found(job: Job, row: int) -> Candidates | None:
     """What a member found in a development case that it had not seen; None where every member had."""
-    for member in range(job.plan.validation.members):
-        path = kept_candidates(job.member_folder(member), row)
-        if path.is_file():
-            return read_candidates(path)
-    return None
+    path = job.kept(lambda folder: kept_candidates(folder, row))
+    return None if path is None else read_candidates(path)
 
 
 def step_cost(plan: Plan) -> float:

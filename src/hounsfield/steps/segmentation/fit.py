@@ -16,13 +16,12 @@ __all__ = ["kept_labels", "step_cost"]
 
 def kept_labels(job: Job, row: int) -> NDArray[np.uint8] | None:
     """The outline of a development case by a member that had not seen it; None where every member had."""
-    for member in range(job.plan.validation.members):
-        path = kept_outline(job.member_folder(member), row)
-        if path.is_file():
-            with np.load(path, allow_pickle=False) as held:
-                labels: NDArray[np.uint8] = held["labels"]
-                return labels
-    return None
+    path = job.kept(lambda folder: kept_outline(folder, row))
+    if path is None:
+        return None
+    with np.load(path, allow_pickle=False) as held:
+        labels: NDArray[np.uint8] = held["labels"]
+    return labels
 
 
 def step_cost(plan: Plan) -> float:
