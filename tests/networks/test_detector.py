@@ -53,7 +53,7 @@ def test_a_moved_image_moves_the_map() -> None:
 def test_no_class_is_likely_before_anything_is_learned() -> None:
     with torch.no_grad():
         heat = built((16, 32, 32), (2, 4, 4))(torch.randn(1, 1, 16, 32, 32))[:, :2].sigmoid()
-    assert heat.min() > 0.005 and heat.max() < 0.02
+    assert 0.005 < heat.mean() < 0.02 and heat.max() < 0.1
 
 
 def test_a_seed_gives_the_same_weights_and_leaves_torch_alone() -> None:

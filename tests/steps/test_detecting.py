@@ -148,7 +148,7 @@ def facts(sizes: list[tuple[float, float, float]], **kind: object) -> RegionFact
 def test_the_grid_is_as_coarse_as_the_small_objects_allow() -> None:
     small = design_detection(facts([(3.0, 3.0, 3.0)] * 10), ("nodule",), shape="sphere")
     large = design_detection(facts([(20.0, 20.0, 20.0)] * 10), ("mass",), shape="sphere")
-    assert small.grid.spacing_mm == (1.5, 1.5, 1.5) and large.grid.spacing_mm == (10.0, 10.0, 10.0)
+    assert small.grid.spacing_mm == (1.2, 1.2, 1.2) and large.grid.spacing_mm == (8.0, 8.0, 8.0)
     assert small.grid.normalise == ("fixed",) and small.detection.match == "centre"
     assert all(p % s == 0 for p, s in zip(small.grid.patch, small.detection.stride, strict=True))
     picture = design_detection(

@@ -1,9 +1,10 @@
 """A detector without anchors: every cell of one feature map says whether an object's centre lies in it.
 
 A residual encoder, a feature pyramid (Lin 2017a) from its coarsest stage down to the one map that is asked
-for, and two towers of one convolution each: how likely a centre is (CenterNet, Zhou 2019), and where in the
-cell it lies and how large the object is. The stem strides, so that most of the work is done on few cells: a
-small object need not be seen at full resolution, only its channels must hold it (SCPM-Net, Luo 2022).
+for, one convolution there, and from it how likely a centre is (CenterNet, Zhou 2019), and where in the cell it
+lies and how large the object is. The stem strides, so that most of the work is done on few cells: a small
+object need not be seen at full resolution, only its channels must hold it (SCPM-Net, Luo 2022). Batches are
+normalised, not groups of channels: what a network learned on patches holds in a window of any size.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from hounsfield.core.errors import BadInput
 from hounsfield.networks.classifier import Classifier
 from hounsfield.networks.dropout import share_dropout
 from hounsfield.networks.pretrained import refuse_pretrained, start_from
-from hounsfield.networks.unet import norm_of
 
 __all__ = ["Detector", "build_detector"]
 
@@ -79,7 +79,6 @@ class Detector(Classifier):
         one = tuple(1 for _ in stride)
         self.smooth = _normed(pyramid, pyramid, one)
         self.dropout = nn.Dropout(dropout)
-        self.centre_tower, self.place_tower = _normed(pyramid, pyramid, one), _normed(pyramid, pyramid, one)
         self.centre = pointwise(pyramid, classes, 1)
         self.place = pointwise(pyramid, 2 * len(stride), 1)
         _initialise(self)
@@ -99,7 +98,7 @@ class Detector(Classifier):
 
     def head(self, feature_map: Tensor) -> Tensor:
         x = self.dropout(feature_map)
-        return torch.cat([self.centre(self.centre_tower(x)), self.place(self.place_tower(x))], 1)
+        return torch.cat([self.centre(x), self.place(x)], 1)
 
 
 def build_detector(
@@ -215,7 +214,7 @@ class _Residual(nn.Module):
         flat = len(stride) == 2
         self.first = _normed(wide, wide_out, stride)
         self.second = _conv(wide_out, wide_out, tuple(1 for _ in stride))
-        self.norm = norm_of(wide_out)
+        self.norm = _norm(wide_out, stride)
         self.act = nn.ReLU(inplace=True)
         shorter: list[nn.Module] = []
         if max(stride) > 1:
@@ -239,7 +238,11 @@ def _enlarged(coarse: Tensor, stride: Steps, fine: Tensor) -> Tensor:
 
 
 def _normed(wide: int, wide_out: int, stride: Steps) -> nn.Sequential:
-    return nn.Sequential(_conv(wide, wide_out, stride), norm_of(wide_out), nn.ReLU(inplace=True))
+    return nn.Sequential(_conv(wide, wide_out, stride), _norm(wide_out, stride), nn.ReLU(inplace=True))
+
+
+def _norm(wide: int, stride: Steps) -> nn.Module:
+    return nn.BatchNorm2d(wide) if len(stride) == 2 else nn.BatchNorm3d(wide)
 
 
 def _conv(wide: int, wide_out: int, stride: Steps) -> nn.Module:

@@ -24,9 +24,17 @@ _VOXELS = {
     ("cuda", True): 640 * 640,
     ("cuda", False): 112**3,
 }
+_WINDOW = {
+    ("cpu", True): 2048 * 2048,
+    ("cpu", False): 192**3,
+    ("cuda", True): 4096 * 4096,
+    ("cuda", False): 256**3,
+}
+"""Voxels of an image that are searched at once: a whole one where it can be, as nothing is computed twice."""
+
 _WIDTH = {"cpu": 16, "cuda": 32}
 _BATCH = {("cpu", True): 4, ("cpu", False): 12, ("cuda", True): 8, ("cuda", False): 8}
-_ACROSS = 2.0
+_ACROSS = 2.5
 """Voxels that a small object (a tenth are smaller) must be wide: finer ones would only cost time."""
 
 _MOST_STRIDE = {True: 8, False: 4}
@@ -59,10 +67,7 @@ def design_detection(
     patch = _patch(size, divisor, _VOXELS[where])
     scales, why_scales = scales_of(facts)
     mirror = (2,) if facts.flat else (0, 1, 2)
-    window = tuple(
-        1 if p == 1 else min(2 * p, max(p, math.ceil(n / d) * d))
-        for p, n, d in zip(patch, size, divisor, strict=True)
-    )
+    window = _window(np.max(facts.shapes * have / unit, 0), divisor, _WINDOW[where])
     return Plan(
         name="designed",
         task="detection",
@@ -72,7 +77,7 @@ def design_detection(
             normalise=scales,
             fixed=facts.fixed if "fixed" in scales else (),
             patch=patch,
-            window=(window[0], window[1], window[2]),
+            window=(max(window[0], patch[0]), max(window[1], patch[1]), max(window[2], patch[2])),
             foreground=0.5,
             overlap=0.25,
             mirror=() if device == "cpu" else mirror,
@@ -136,15 +141,23 @@ def _stride(usual: Real, flat: bool) -> tuple[int, int, int]:
     return (1 if flat else k), j, i
 
 
-def _patch(size: Real, divisor: Sequence[int], most: int) -> tuple[int, int, int]:
-    """The images' extent shrunk evenly until it has so few voxels, rounded to the divisor."""
+def _shrunk(size: Real, most: int) -> list[float]:
+    """An extent with its longest sides shortened until it has so few voxels."""
     target = [max(1.0, float(n)) for n in size]
-    for _ in range(64):
-        if math.prod(target) <= most:
-            break
-        longest = int(np.argmax(target))
-        target[longest] *= 0.92
-    k, j, i = (1 if d == 1 else max(d, round(n / d) * d) for n, d in zip(target, divisor, strict=True))
+    while math.prod(target) > most:
+        target[int(np.argmax(target))] *= 0.92
+    return target
+
+
+def _patch(size: Real, divisor: Sequence[int], most: int) -> tuple[int, int, int]:
+    """About so many voxels of the images' extent, in steps of the divisor."""
+    k, j, i = (max(d, round(n / d) * d) for n, d in zip(_shrunk(size, most), divisor, strict=True))
+    return k, j, i
+
+
+def _window(size: Real, divisor: Sequence[int], most: int) -> tuple[int, int, int]:
+    """The images' extent, or about so many voxels of it, up to whole steps of the divisor."""
+    k, j, i = (math.ceil(n / d - 1e-6) * d for n, d in zip(_shrunk(size, most), divisor, strict=True))
     return k, j, i
 
 
