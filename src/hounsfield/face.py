@@ -70,6 +70,7 @@ def train(
     *,
     out: Path | str = "run",
     task: Task = "classification",
+    application: str = "",
     labels: Path | str = "",
     target: str | tuple[str, ...] = (),
     masks: str = "",
@@ -96,10 +97,12 @@ def train(
     - "detection": `marks` is a file or folder of marked objects (CSV, COCO JSON, DICOM SR or RTSTRUCT,
       masks), found by itself where it lies beside the images as annotations.csv.
 
-    `channels` chooses the images of a case that are learned from together. `plan` is a Plan (whose task
-    counts), a plan.json, or a named plan; `changes` replaces dotted keys of it. `question` says the rest (see
-    Question). `seed` decides split, weights and augmentation (the plan's seed where it is None); a plan that
-    is designed here trains for at most `budget_minutes` (None: 8, segmentation 50, detection 60).
+    `application` is a clinical one ("mammography", "retinopathy", "nodule"): its task, question and plan
+    values, and its chapter in the report. `channels` chooses the images of a case that are learned from
+    together. `plan` is a Plan (whose task counts), a plan.json, or a named plan; `changes` replaces dotted
+    keys of it. `question` says the rest (see Question). `seed` decides split, weights and augmentation (the
+    plan's seed where it is None); a plan that is designed here trains for at most `budget_minutes` (None: 8,
+    segmentation 50, detection 60).
 
     Of classification only: `unlabelled` are images to pretrain on, kept only if it helps on validation;
     `search_minutes` is a time to look for a better plan; `before` a run on the same cases to set beside.
@@ -135,6 +138,11 @@ def train(
         before=str(before),
         resume=resume,
     )
+    if application:
+        from hounsfield.applications.asked import as_application, named_application
+
+        chosen = named_application(application)
+        study = as_application(study, chosen, budget_given=budget_minutes is not None)
     return _face(run_train(study, progress=progress))
 
 
@@ -159,13 +167,14 @@ def evaluate(
     """
     from contextlib import nullcontext
 
+    from hounsfield.applications.asked import as_its_application
     from hounsfield.pipeline import evaluate_model
     from hounsfield.steps.run_folder import evaluation_folder
     from hounsfield.steps.study import Study
 
     asked = _asked(question, labels, target, masks=masks, channels=channels, marks=marks)
     with nullcontext(Path(out)) if out is not None else evaluation_folder(Path(run)) as folder:
-        study = Study(source=str(source), out=folder, question=asked)
+        study = as_its_application(Study(source=str(source), out=folder, question=asked), Path(run))
         return _face(evaluate_model(study, Path(run), progress=progress))
 
 

@@ -32,6 +32,10 @@ class Corner(nn.Module):
         bright = 4 * self.inner(feature_map).flatten(1).mean(1) * self.scale
         return torch.stack([bright, -bright, 0 * bright], 1)
 
+    def shares(self, feature_map: Tensor) -> Tensor:
+        places = 4 * feature_map.flatten(2).mean(1) * self.scale
+        return torch.stack([places, -places, 0 * places], 1) / places.shape[1]
+
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))
 

@@ -15,7 +15,7 @@ from hounsfield.core.index import Series
 from hounsfield.core.plan import ORDER, Input, Plan
 from hounsfield.core.plan_sections import Preparation
 from hounsfield.io.pixel_store import PixelStore, write_pixels
-from hounsfield.steps.preparations import before_normalise, prepare_one
+from hounsfield.steps.preparations import before_normalise, prepare_one, refuse_unfit
 from hounsfield.steps.prepare import with_landmarks
 from hounsfield.transforms.foreground import crop_foreground
 from hounsfield.transforms.landmarks import learn_landmarks
@@ -141,3 +141,26 @@ def test_images_of_different_gain_look_alike_to_the_network(tmp_path: Path) -> N
         seen = apply_levels(stored[None], np.array([levels], np.float32))
         middles.append(np.median(seen[seen > 0]))
     assert np.ptp(middles) < 0.06
+
+
+def test_a_fundus_photograph_is_centred_and_its_light_evened() -> None:
+    j, i = np.mgrid[:120, :160]
+    disc = np.hypot(j - 50, i - 90) < 40
+    light = np.array([200, 110, 60])[:, None, None] * (1 - 0.4 * (i - 90) / 80) * disc
+    image = np.clip(light, 0, 255).astype(np.uint8)[:, None]
+    plan = Input(size=(1, 80, 80), channels=3, normalise="unit", fundus="centred")
+    centred, _ = prepare_one(image, (), plan, bits=8)
+    rows, columns = np.nonzero(centred[0, 0] > 20)
+    assert (rows.mean(), columns.mean()) == pytest.approx((39.5, 39.5), abs=1.0)
+    evened, _ = prepare_one(image, (), plan.model_copy(update={"fundus": "evened"}), bits=8)
+    assert np.abs(evened[:, 0, 30:50, 20:60].astype(int) - 128).max() < 12
+    with pytest.raises(BadInput, match="would not end at"):
+        late = ("pad", "resize", "crop", "resample", "channels", "normalise")
+        refuse_unfit([], plan.model_copy(update={"order": late}), None)  # type: ignore[arg-type]
+
+
+def test_plans_from_before_fundus_keep_their_hash() -> None:
+    raw = Plan().model_dump(mode="json")
+    del raw["input"]["fundus"]
+    assert Plan.checked(raw).digest() == Plan().digest()
+    assert Plan().changed({"input.fundus": "centred"}).digest() != Plan().digest()

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from hounsfield.core.plan import Task
 from hounsfield.core.registry import Registry
+from hounsfield.steps.clinical import Accepts, Clinician, Keeps
+from hounsfield.steps.following import Follower
 from hounsfield.steps.gather import Question
 
 if TYPE_CHECKING:
@@ -28,8 +31,12 @@ class WriteCohort(Protocol):
 class Application:
     """One clinical application.
 
-    `question` is asked of the phantom (and gives the defaults for real data); `interventions` are
-    shortcuts of the phantom, tested by changing images; `phantom_changes` are plan values of the demo.
+    `question` is asked of the phantom (and gives the defaults for real data); `changes` are plan values of
+    real data and of the demo, `phantom_changes` of the demo alone. `accepts` refuses images that are none of
+    its own, `keeps` leaves out those that cannot be judged, `clinical` reads an evaluation as its clinicians
+    do, `follow` measures patients over their visits without a model. `interventions` are shortcuts of the
+    phantom, tested by changing images. A demo simulates `patients` and trains for `minutes`; with --full
+    `full_patients` and `full_minutes`.
     """
 
     name: str
@@ -39,6 +46,15 @@ class Application:
     question: Question
     interventions: tuple[Intervention, ...] = ()
     phantom_changes: tuple[tuple[str, object], ...] = ()
+    changes: tuple[tuple[str, object], ...] = ()
+    task: Task = "classification"
+    follow: Follower | None = None
+    accepts: Accepts | None = None
+    clinical: Clinician | None = None
+    keeps: Keeps | None = None
+    minutes: float = 0.22
+    full_patients: int = 0
+    full_minutes: float = 0.0
 
 
 APPLICATIONS: Registry[Callable[[], Application]] = Registry("application")
@@ -56,3 +72,17 @@ def _chest_ct() -> Application:
     from hounsfield.applications.chest_ct.application import chest_ct
 
     return chest_ct()
+
+
+@APPLICATIONS.register("retinopathy")
+def _retinopathy() -> Application:
+    from hounsfield.applications.retinopathy.application import retinopathy
+
+    return retinopathy()
+
+
+@APPLICATIONS.register("atrophy")
+def _atrophy() -> Application:
+    from hounsfield.applications.brain_mri.application import atrophy
+
+    return atrophy()

@@ -29,6 +29,7 @@ __all__ = ["evaluate"]
 def evaluate(run: Path, source: str, out: Path | None, as_json: bool, **given: Any) -> None:
     """Evaluate the model of RUN on SOURCE, which it has not seen: metrics with intervals, audit, report. Of a
     file that names its parts only the test part is taken."""
+    from hounsfield.applications.asked import as_its_application
     from hounsfield.cli.summary import as_object, say
     from hounsfield.pipeline import evaluate_model
     from hounsfield.steps.run_folder import evaluation_folder
@@ -36,6 +37,7 @@ def evaluate(run: Path, source: str, out: Path | None, as_json: bool, **given: A
 
     with nullcontext(out) if out else evaluation_folder(run) as folder:
         study = Study(source=source, out=folder, question=question_of(given), command=recorded(sys.argv[1:]))
+        study = as_its_application(study, run)
         done = evaluate_model(study, run, progress=progress_for())
     if as_json:
         say_json(as_object(done))

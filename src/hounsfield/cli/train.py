@@ -32,6 +32,12 @@ __all__ = ["recorded", "train"]
     help="What is learned: a class for each image, outlines of structures, or where things are.",
 )
 @click.option(
+    "--application",
+    default="",
+    metavar="NAME",
+    help="mammography, retinopathy, nodule: its plan, its question, its chapter in the report.",
+)
+@click.option(
     "--budget",
     type=click.FloatRange(0, min_open=True),
     default=None,
@@ -113,6 +119,11 @@ def train(source: str, changes: tuple[str, ...], out: Path, as_json: bool, **giv
         command=recorded(sys.argv[1:]),
         before=given["before"],
     )
+    if given["application"]:
+        from hounsfield.applications.asked import as_application, named_application
+
+        chosen = named_application(given["application"])
+        study = as_application(study, chosen, budget_given=given["budget"] is not None)
     if is_follower():
         follow(study)
         return

@@ -59,6 +59,22 @@ class Cohort:
         """True if every case names its patient."""
         return all(c.patient_known for c in self.cases)
 
+    def only(self, kept: tuple[Case, ...], note: str = "") -> Cohort:
+        """The cohort of some of its cases, each where it was; `note` says why the others are not there.
+
+        Raises BadInput where none is left.
+        """
+        if not kept:
+            raise BadInput(f"no case is left ({note}); expected at least one; give other images")
+        ids = {c.id for c in kept}
+        return Cohort(
+            tuple(c for c in self.cases if c.id in ids),
+            self.encoding,
+            {k: v for k, v in self.part.items() if k in ids},
+            {k: v for k, v in self.fold.items() if k in ids},
+            (*self.notes, note) if note else self.notes,
+        )
+
     def class_counts(self, cases: tuple[Case, ...] | None = None) -> dict[str, int]:
         """How many cases hold each class."""
         counted = Counter(

@@ -68,8 +68,8 @@ class Evidence:
     """All that one evaluation found, by chapter, plain enough for JSON.
 
     `audit` are facts about the data, `metrics` numbers of the model, `subgroups` the same by group,
-    `untested` what a reader must not assume. `curves` and `tables` hold what figures are drawn
-    from. `context` names plan, model, data and code by hash.
+    `clinical` those of the application, `untested` what a reader must not assume. `curves` and `tables` hold
+    what figures are drawn from. `context` names plan, model, data and code by hash.
     """
 
     title: str
@@ -82,3 +82,4 @@ class Evidence:
     tables: dict[str, Any] = field(default_factory=dict)
     context: dict[str, Any] = field(default_factory=dict)
     phantom: bool = False
+    clinical: tuple[Finding, ...] = ()

@@ -59,6 +59,9 @@ _OF_OTHERS: dict[str, dict[str, Any]] = {
 }
 """Sections and keys that say nothing in a task: they are neither written nor hashed."""
 
+_LATER = (("input", "fundus", "off"),)
+"""Keys that came later: at their usual value they are not hashed, so that older plans keep their hash."""
+
 
 class Plan(Section):
     """Everything that decides a training run except the data.
@@ -139,6 +142,9 @@ class Plan(Section):
     def digest(self) -> str:
         """A hash of every choice (not of the reasons, the thread count or the device)."""
         raw = self.model_dump(mode="json", exclude={**_OF_OTHERS[self.task], **_NO_CHOICE})
+        for section, key, usual in _LATER:
+            if section in raw and raw[section][key] == usual:
+                del raw[section][key]
         return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -42,15 +42,18 @@ class Input(Section):
     """What reaches the network: size in voxels (k, j, i), channels, and how values are normalised.
 
     `order` is the order in which the preparations are executed: "crop" (to the foreground, if
-    `crop_foreground`), "resample" (to `spacing_mm` (k, j, i), if it is not empty), "pad" (to the aspect of
-    `size`, if `fit` is "pad"), "resize" (to `size`), "channels" and "normalise"; the numbers by which an
-    image is normalised are measured on what it is at that point. Pixels stay integers of their own depth: the
-    normalisation is applied when a batch is made.
+    `crop_foreground`; to the circle of light, if `fundus`), "resample" (to `spacing_mm` (k, j, i), if it is
+    not empty), "pad" (to the aspect of `size`, if `fit` is "pad"), "resize" (to `size`), "channels" and
+    "normalise"; the numbers by which an image is normalised are measured on what it is at that point. Pixels
+    stay integers of their own depth: the normalisation is applied when a batch is made.
 
     `normalise` is "zscore" (per image), "unit" (stored range to [0, 1], the article's rescale), "percentile"
     (two `percentiles` of the image to [0, 1]), "window" (`window` = centre and width in the image's units, to
     [0, 1]) or "histogram" (the image's percentiles to the `landmarks` of the development images, Nyúl 1999;
     empty landmarks are learned before training).
+
+    `fundus` is for photographs of the fundus: "centred" finds the circle of light and cuts the square about
+    it, "evened" makes each channel its contrast with its surroundings too.
     """
 
     size: tuple[Positive, Positive, Positive] = (1, 64, 64)
@@ -58,6 +61,7 @@ class Input(Section):
     spacing_mm: tuple[float, ...] = ()
     fit: Literal["stretch", "pad"] = "stretch"
     crop_foreground: bool = False
+    fundus: Literal["off", "centred", "evened"] = "off"
     interpolation: Literal["area", "linear", "cubic"] = "area"
     normalise: Literal["zscore", "unit", "percentile", "window", "histogram"] = "zscore"
     window: tuple[float, ...] = ()

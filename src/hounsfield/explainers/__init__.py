@@ -45,6 +45,7 @@ def _later(module: str, function: str) -> Explainer:
 
 
 EXPLAINERS: Registry[Explainer] = Registry("explainer")
+EXPLAINERS.add("attention", _later("hounsfield.explainers.attention", "attention"))
 EXPLAINERS.add("gradcam", _later("hounsfield.explainers.gradcam", "gradcam"))
 EXPLAINERS.add(
     "integrated_gradients", _later("hounsfield.explainers.integrated_gradients", "integrated_gradients")

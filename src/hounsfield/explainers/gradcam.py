@@ -14,7 +14,7 @@ from torch.nn import functional
 from hounsfield.core.errors import BadInput
 from hounsfield.explainers.contract import evaluating, signed_logit
 
-__all__ = ["gradcam", "gradcam_classes"]
+__all__ = ["fine_maps", "gradcam", "gradcam_classes"]
 
 _AGREES = 1e-4
 """How far a head may lie from pooling and a linear layer to be taken for it: a share of the largest logit."""
@@ -74,7 +74,7 @@ def _maps(
         weights = _channel_weights(network, feature_map, outputs, towards)
         coarse = weights @ feature_map.flatten(2)  # (N, outputs, positions)
         coarse = coarse.view(*coarse.shape[:2], *feature_map.shape[2:])
-    return _fine(coarse.float(), tuple(images.shape[2:]))
+    return fine_maps(coarse.float(), tuple(images.shape[2:]))
 
 
 def _channel_weights(
@@ -120,7 +120,7 @@ def _linear_after_pooling(network: nn.Module, feature_map: Tensor) -> Tensor | N
     return layer.weight.detach() if agree else None
 
 
-def _fine(coarse: Tensor, size: tuple[int, ...]) -> NDArray[np.float32]:
+def fine_maps(coarse: Tensor, size: tuple[int, ...]) -> NDArray[np.float32]:
     """Equation 2 at the size of the images, (N, outputs, …), each map divided by its largest value.
 
     Linear interpolation is a product with one matrix an axis, which costs less than torch's own where the

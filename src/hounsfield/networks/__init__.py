@@ -43,6 +43,7 @@ _build_backbone = _later("hounsfield.networks.backbones", "build_backbone")
 
 NETWORKS: Registry[Builder] = Registry("network")
 NETWORKS.add("compact", _later("hounsfield.networks.compact", "build_compact"))
+NETWORKS.add("attention", _later("hounsfield.networks.attention", "build_attention"))
 NETWORKS.add("plain", _later("hounsfield.networks.compact", "build_plain"))
 NETWORKS.add("article-a", _later("hounsfield.networks.article", "build_article_a"))
 NETWORKS.add("article-b", _later("hounsfield.networks.article", "build_article_b"))

@@ -1,7 +1,7 @@
 """A detector without anchors: every cell of one feature map says whether an object's centre lies in it.
 
 A residual encoder, a feature pyramid (Lin 2017a) from its coarsest stage down to the one map that is asked
-for, one convolution there, and from it how likely a centre is (CenterNet, Zhou 2019), and where in the cell it
+for, one convolution there, and from it how likely a centre is (CenterNet, Zhou 2019), where in the cell it
 lies and how large the object is. The stem strides, so that most of the work is done on few cells: a small
 object need not be seen at full resolution, only its channels must hold it (SCPM-Net, Luo 2022). Batches are
 normalised, not groups of channels: what a network learned on patches holds in a window of any size.

@@ -41,6 +41,7 @@ FAMILIES: dict[str, Family] = {
 }
 
 VOLUME_NETWORKS: tuple[str, ...] = (
+    "attention",
     "compact",
     "plain",
     *(name for name, family in FAMILIES.items() if family.volumes),

@@ -21,6 +21,8 @@ from hounsfield.pipeline.seeing import (
     scanned,
     unseen_rows,
 )
+from hounsfield.pipeline.showing import clinically
+from hounsfield.steps.clinical import Asked
 from hounsfield.steps.detection.candidates import candidate_objects, lesion_objects
 from hounsfield.steps.detection.gather import gather_marked
 from hounsfield.steps.detection.table import Detected
@@ -42,7 +44,7 @@ _RATE = 1.0
 
 def _seen(study: Study, folder: RunFolder, clock: Clock, model: Model | None) -> Seen:
     """Everything before a plan."""
-    index = scanned(study.source, clock)
+    index = scanned(study, clock)
     with clock.step("gather") as said:
         cohort, channels = gather_marked(
             index, study.asked, classes=model.plan.detection.classes if model else (),
@@ -166,12 +168,14 @@ def _told(study: Study, model: Model, seen: Seen, job: Job | None, folder: RunFo
     with clock.step("show") as said:
         pictures = detection_pictures(_shown(seen, model, table, cases))
         said.append(f"{len(pictures)} pictures")
+    asked = Asked(table, tuple(cases), model, seed=model.plan.seed)
+    evidence, more = clinically(study, evidence, asked, clock)
     with clock.step("report") as said:
         if job is not None:
             folder.keep_plan(model.plan)
         write_found(table, folder.path / "predictions.csv")
         folder.keep_private(seen.index, seen.cohort, seen.marks)
-        path = report(evidence, pictures, folder.path)
+        path = report(evidence, (*pictures, *more), folder.path)
         said.append(str(path))
     return Run(folder.path, model, evidence, table, path)
 

@@ -25,6 +25,8 @@ from hounsfield.pipeline.seeing import (
     scanned,
     unseen_rows,
 )
+from hounsfield.pipeline.showing import clinically
+from hounsfield.steps.clinical import Asked
 from hounsfield.steps.compute import available_cores
 from hounsfield.steps.gather import Question
 from hounsfield.steps.job import Job
@@ -49,7 +51,7 @@ _FLATTERED = (
 
 def _seen(study: Study, folder: RunFolder, clock: Clock, model: Model | None) -> Seen:
     """Everything before a plan."""
-    index = scanned(study.source, clock)
+    index = scanned(study, clock)
     with clock.step("gather") as said:
         plan = model.plan if model else study.plan
         found = gather_outlined(
@@ -159,12 +161,14 @@ def _told(study: Study, model: Model, seen: Seen, job: Job | None, folder: RunFo
     with clock.step("show") as said:
         pictures = segmentation_pictures(_shown(study, model, seen, job, table))
         said.append(f"{len(pictures)} cases")
+    asked = Asked(table, tuple(cases), model, seed=model.plan.seed)
+    evidence, more = clinically(study, evidence, asked, clock)
     with clock.step("report") as said:
         if job is not None:
             folder.keep_plan(model.plan)
         write_compared(table, folder.path / "predictions.csv")
         folder.keep_private(seen.index, seen.cohort, seen.marks)
-        path = report(evidence, pictures, folder.path)
+        path = report(evidence, (*pictures, *more), folder.path)
         said.append(str(path))
     return Run(folder.path, model, evidence, table, path)
 

@@ -24,6 +24,7 @@ from hounsfield.pipeline.learning import (
     together,
 )
 from hounsfield.pipeline.nesting import outer_validated, outer_validation, require_before
+from hounsfield.pipeline.seeing import scanned
 from hounsfield.pipeline.showing import evidence_of, reported, scored
 from hounsfield.steps.audit import audit, link_pairs, refuse_leakage
 from hounsfield.steps.audits.targets import read_targets
@@ -34,7 +35,6 @@ from hounsfield.steps.fit import job_of
 from hounsfield.steps.gather import gather, resplit
 from hounsfield.steps.overlap import only_test
 from hounsfield.steps.run_folder import RunFolder
-from hounsfield.steps.scan import scan
 from hounsfield.steps.study import Clock, Looked, Run, Study
 
 __all__ = ["look", "only_phantoms", "train"]
@@ -104,9 +104,7 @@ def look(study: Study, cache: Path, clock: Clock, *, encoding: Any = None, split
     """
     progress = clock.progress
     targets = read_targets(study.question.targets) if study.question.targets else None
-    with clock.step("scan", Path(study.source).name) as said:
-        index = scan(study.source, progress=lambda done, total: progress.advance(done, total))
-        said.append(index.summary())
+    index = scanned(study, clock)
     with clock.step("gather") as said:
         cohort = gather(index, study.asked, encoding=encoding, split=split)
         cohort = cohort if split else only_test(cohort)
@@ -115,6 +113,13 @@ def look(study: Study, cache: Path, clock: Clock, *, encoding: Any = None, split
         series = [c.images[0] for c in cohort.cases]
         store = decode(index, series, cache, threads=available_cores(), progress=progress.advance)
         said.append(f"{len(store.rows)} images, {store.path.stat().st_size / 1e6:.0f} MB")
+    unreadable: tuple[Finding, ...] = ()
+    if study.keeps is not None:
+        with clock.step("quality") as said:
+            kept, unreadable = study.keeps(cohort.cases, store)
+            why = f"{len(cohort.cases) - len(kept)} of {len(cohort.cases)} images cannot be judged"
+            cohort = cohort.only(kept, why) if len(kept) < len(cohort.cases) else cohort
+            said += [f.note for f in unreadable]
     with clock.step("audit") as said:
         marks = fingerprints(store, [c.id for c in cohort.cases])
         pairs = duplicate_pairs(marks)
@@ -122,7 +127,7 @@ def look(study: Study, cache: Path, clock: Clock, *, encoding: Any = None, split
             cohort = resplit(cohort, study.asked, link_pairs(pairs, cohort.cases))
         findings = audit(cohort, pairs, store=store, marks=marks, targets=targets)
         said.append(_audit_line(findings))
-    return Looked(index, cohort, store, marks, pairs, findings)
+    return Looked(index, cohort, store, marks, pairs, (*findings, *unreadable))
 
 
 def _audit_line(findings: Sequence[Finding]) -> str:

@@ -73,11 +73,13 @@ class Seen:
         return all(c.images[0].patient.startswith("PHANTOM-") for c in self.cohort.cases)
 
 
-def scanned(source: str, clock: Clock) -> Index:
-    """The images of a source, scanned as a step."""
-    with clock.step("scan", Path(source).name) as said:
-        index = scan(source, progress=lambda done, total: clock.progress.advance(done, total))
+def scanned(study: Study, clock: Clock) -> Index:
+    """The images of a study, scanned as a step, and taken by its application where it has one."""
+    with clock.step("scan", Path(study.source).name) as said:
+        index = scan(study.source, progress=lambda done, total: clock.progress.advance(done, total))
         said.append(index.summary())
+    if study.accepts is not None:
+        study.accepts(index)
     return index
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hounsfield.core.evidence import Evidence, Finding
+from hounsfield.core.evidence import Evidence, Finding, Picture
 from hounsfield.core.model import Model
 from hounsfield.core.predictions import Predictions
+from hounsfield.steps.clinical import Asked, with_clinical
 from hounsfield.steps.run_folder import RunFolder
 from hounsfield.steps.study import Clock, Looked, Run, Study
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from hounsfield.steps.prepare import Prepared
     from hounsfield.steps.robustness import Robustness
 
-__all__ = ["evidence_of", "interventions", "reported", "scored", "weathered"]
+__all__ = ["clinically", "evidence_of", "interventions", "reported", "scored", "weathered"]
 
 
 def scored(
@@ -164,6 +165,18 @@ def evidence_of(
     return evidence
 
 
+def clinically(
+    study: Study, evidence: Evidence, asked: Asked, clock: Clock
+) -> tuple[Evidence, tuple[Picture, ...]]:
+    """The evidence with the chapter of the study's application, and its pictures."""
+    if study.clinical is None:
+        return evidence, ()
+    with clock.step("clinical") as said:
+        told = study.clinical(asked)
+        said += [f"{f.name} {f.text}" for f in told.findings[:3]]
+    return with_clinical(evidence, told), told.pictures
+
+
 def reported(
     study: Study,
     model: Model,
@@ -180,6 +193,10 @@ def reported(
     from hounsfield.steps.report import report
 
     explained = _explained(study, model, predictions, called, prepared, looked, folder, clock)
+    by_id = {c.id: c for c in looked.cohort.cases}
+    cases = tuple(by_id[i] for i in predictions.ids)
+    asked = Asked(predictions, cases, model, called, model.plan.seed)
+    evidence, shown = clinically(study, evidence, asked, clock)
     evidence = replace(
         evidence,
         metrics=(*evidence.metrics, *explained.findings),
@@ -193,7 +210,7 @@ def reported(
             called=called,
         )
         folder.keep_private(looked.index, looked.cohort, looked.marks)
-        path = report(evidence, explained.pictures, folder.path)
+        path = report(evidence, (*explained.pictures, *shown), folder.path)
         said.append(str(path))
     return Run(folder.path, model, evidence, predictions, path)
 

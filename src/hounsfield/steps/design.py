@@ -33,6 +33,7 @@ ALWAYS = {
     "task": "the labels are classes",
     "application": "named by the command, or none",
     "input.spacing_mm": "the images keep their own grid; only the size is brought to one",
+    "input.fundus": "off: it is for photographs of the fundus, and an application's to ask for",
     "input.percentiles": "not used: no normalisation by percentiles",
     "input.landmarks": "not used: no normalisation of the histogram",
     "input.order": "the usual one: what is cut off costs no work, and values are measured on what is seen",

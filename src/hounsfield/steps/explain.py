@@ -129,10 +129,10 @@ class _Steps:
 def _scored(maps: Maps, truth: Truth | None, seed: int, step: _Steps) -> Scored:
     from hounsfield.explainers import EXPLAINERS
 
-    step.plan(len(EXPLAINERS.names) + 1)
-    found = score_methods(
-        maps, EXPLAINERS.names, truth=truth, seed=seed, progress=lambda _done, _total: step.one()
-    )
+    attends = callable(getattr(maps.network(0), "shares", None))
+    methods = [name for name in EXPLAINERS.names if name != "attention" or attends]
+    step.plan(len(methods) + 1)
+    found = score_methods(maps, methods, truth=truth, seed=seed, progress=lambda _done, _total: step.one())
     return found
 
 

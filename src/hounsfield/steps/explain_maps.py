@@ -25,6 +25,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 TITLES = {
+    "attention": "Attention",
     "gradcam": "Grad-CAM",
     "integrated_gradients": "Integrated gradients",
     "occlusion": "Occlusion",

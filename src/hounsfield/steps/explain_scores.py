@@ -34,7 +34,7 @@ CASES = 16
 LOCATED = 20
 FEWEST = 8
 
-_FORWARDS = {"gradcam": 2.0, "integrated_gradients": 50.0, "occlusion": 50.0}
+_FORWARDS = {"attention": 1.0, "gradcam": 2.0, "integrated_gradients": 50.0, "occlusion": 50.0}
 """What a map of an image costs in forward passes; an explainer of another package is taken for 100."""
 
 _FORWARDS_OF_VOLUME = {**_FORWARDS, "occlusion": 130.0}

@@ -16,6 +16,7 @@ from hounsfield.io.pixel_store import PixelStore
 from hounsfield.steps.explain_scores import Truth
 from hounsfield.steps.gather import GROUP_COLUMNS, Question
 from hounsfield.steps.labels import LabelTable, join_labels, read_labels
+from hounsfield.transforms.field_of_view import crop_to_field, field_of_view
 from hounsfield.transforms.foreground import crop_foreground
 from hounsfield.transforms.resize import pad_to_aspect, resize
 
@@ -126,6 +127,9 @@ def prepared_mask(
             part = crop_foreground(whole)
             cut = _cut_of(whole, part)
             whole, cover = np.ascontiguousarray(part), np.ascontiguousarray(cover[(slice(None), *cut)])
+        if name == "crop" and plan.fundus != "off":
+            field = field_of_view(whole)
+            whole, cover = crop_to_field(whole, field), crop_to_field(cover, field)
         elif name == "resample" and plan.spacing_mm:
             size = _resampled_size(whole.shape[1:], spacing_mm, plan.spacing_mm)
             whole, cover = resize(whole, size), resize(cover, size)

@@ -16,7 +16,7 @@ from hounsfield.core.index import Index
 from hounsfield.core.model import Model
 from hounsfield.core.plan import Plan
 
-__all__ = ["context_of", "gates_of", "tables_of"]
+__all__ = ["context_of", "gates_of", "tables_of", "versions"]
 
 MOST_SOURCES, MOST_SHOWN = 24, 8
 GATES = (
@@ -79,6 +79,16 @@ def tables_of(index: Index, cohort: Cohort, plan: Plan) -> dict[str, Any]:
     }
 
 
+def versions() -> dict[str, Any]:
+    """This package, Python, the system and the packages that numbers depend on."""
+    return {
+        "hounsfield": _version("hounsfield"),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+    }
+
+
 def context_of(model: Model, cohort: Cohort, seconds: Mapping[str, float], command: str) -> dict[str, Any]:
     """Versions, hashes and settings by which a run can be told from another and done again."""
     plan = model.plan
@@ -86,10 +96,7 @@ def context_of(model: Model, cohort: Cohort, seconds: Mapping[str, float], comma
         "task": plan.task,
         "application": plan.application,
         **_asked(model),
-        "hounsfield": _version("hounsfield"),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        **versions(),
         "plan_digest": plan.digest(),
         "data_digest": model.data_digest,
         "model_digest": _digest(model),

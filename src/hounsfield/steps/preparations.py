@@ -14,7 +14,9 @@ from hounsfield.core.case import Case
 from hounsfield.core.errors import BadInput
 from hounsfield.core.plan import Input
 from hounsfield.io.pixel_store import PixelStore
+from hounsfield.transforms.field_of_view import crop_to_field, field_of_view
 from hounsfield.transforms.foreground import crop_foreground
+from hounsfield.transforms.fundus_light import even_light
 from hounsfield.transforms.normalise import Levels, normalised
 from hounsfield.transforms.resize import pad_to_aspect, resize
 
@@ -69,6 +71,11 @@ def refuse_unfit(cases: Sequence[Case], plan: Input, store: PixelStore) -> None:
             f"{flat} of {len(cases)} images are 2D, but the plan's input.size has {plan.size[0]} slices; "
             "expected volumes; give 2D images and volumes separately"
         )
+    if plan.fundus != "off" and flat < len(cases):
+        raise BadInput(
+            f"input.fundus is {plan.fundus}, but {len(cases) - flat} of {len(cases)} images are volumes; it "
+            'is for photographs of the fundus; set input.fundus="off"'
+        )
     _refuse_order(plan)
     rows = [store.rows[c.images[0].id] for c in cases]
     unknown = sum(len(r.spacing_mm) != 3 for r in rows)
@@ -87,7 +94,7 @@ def refuse_unfit(cases: Sequence[Case], plan: Input, store: PixelStore) -> None:
 
 
 def _refuse_order(plan: Input) -> None:
-    used = {"crop": plan.crop_foreground, "resample": bool(plan.spacing_mm)}
+    used = {"crop": plan.crop_foreground or plan.fundus != "off", "resample": bool(plan.spacing_mm)}
     resized = plan.order.index("resize")
     late = [name for name, is_on in used.items() if is_on and plan.order.index(name) > resized]
     if late:
@@ -104,7 +111,12 @@ def _executed(image: _Image, order: Sequence[str], plan: Input) -> _Image:
 
 
 def _crop(image: _Image, plan: Input) -> _Image:
-    return replace(image, data=crop_foreground(image.data)) if plan.crop_foreground else image
+    data = crop_foreground(image.data) if plan.crop_foreground else image.data
+    if plan.fundus != "off":
+        data = crop_to_field(data, field_of_view(data))
+    if plan.fundus == "evened":
+        data = even_light(data)
+    return replace(image, data=data)
 
 
 def _resample(image: _Image, plan: Input) -> _Image:

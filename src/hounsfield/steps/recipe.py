@@ -180,6 +180,17 @@ _METHODS = {
 
 
 def _crop(plan: Input) -> dict[str, Any] | None:
+    if plan.fundus != "off":
+        evened = (
+            "; then each channel x becomes half of its range times 1 + (x - mean) / (mean + 2 % of the range)"
+            ", the mean over a Gaussian of 0.12 radii inside the circle"
+        )
+        return {
+            "does": "the square around the circle of light, black outside it"
+            + (evened if plan.fundus == "evened" else ""),
+            "code": "hounsfield.transforms.field_of_view.crop_to_field"
+            + (", hounsfield.transforms.fundus_light.even_light" if plan.fundus == "evened" else ""),
+        }
     if not plan.crop_foreground:
         return None
     return {

@@ -14,13 +14,13 @@ from hounsfield.core.plan import Plan
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["median_seconds", "seconds_per_image"]
+__all__ = ["least_seconds", "seconds_per_image"]
 
 STEPS = 3
 
 
 def seconds_per_image(plan: Plan, encoding: LabelEncoding) -> float:
-    """Seconds for forward, backward and update of one image, on one core or on the plan's GPU; a median."""
+    """Seconds of a training step for one image, on one core or on the plan's GPU: the least of a few."""
     import torch
 
     from hounsfield.networks import build
@@ -52,11 +52,11 @@ def seconds_per_image(plan: Plan, encoding: LabelEncoding) -> float:
         loss.backward()
         optimiser.step()
 
-    return median_seconds(step, device) / n
+    return least_seconds(step, device) / n
 
 
-def median_seconds(step: Callable[[], None], device: torch.device) -> float:
-    """Seconds of a training step, on one core or on a GPU: the median of a few after a first one.
+def least_seconds(step: Callable[[], None], device: torch.device) -> float:
+    """Seconds of a training step, on one core or on a GPU: the least of a few after a first one.
 
     On a CPU it is the time of this thread alone: what else runs here now is no property of the plan.
     """
@@ -73,4 +73,4 @@ def median_seconds(step: Callable[[], None], device: torch.device) -> float:
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             spent.append(clock() - began)
-    return float(np.median(spent[1:]))
+    return min(spent[1:])

@@ -17,6 +17,7 @@ from hounsfield.core.plan import Plan, Task
 from hounsfield.core.predictions import Predictions
 from hounsfield.core.progress import Progress
 from hounsfield.io.pixel_store import PixelStore
+from hounsfield.steps.clinical import Accepts, Clinician, Keeps
 from hounsfield.steps.detection.table import Detected
 from hounsfield.steps.duplicates import Fingerprints, Pair
 from hounsfield.steps.gather import KNOWN_GROUPS, Question
@@ -37,7 +38,9 @@ class Study:
     """One job: where the images are, what is asked, where the results go, and how.
 
     `unlabelled` is a source of images to pretrain on; `search_minutes` the time to look for a better plan.
-    `before` is the folder of a run on the same cases, which the report sets beside this one.
+    `before` is the folder of a run on the same cases, which the report sets beside this one. `accepts`,
+    `keeps` and `clinical` are an application's: which images are its own, which of them can be judged, and
+    what it reads in an evaluation.
     """
 
     source: str
@@ -57,6 +60,9 @@ class Study:
     search_minutes: float = 0.0
     command: str = ""
     before: str = ""
+    accepts: Accepts | None = None
+    clinical: Clinician | None = None
+    keeps: Keeps | None = None
 
     @property
     def asked(self) -> Question:

@@ -7,13 +7,17 @@ from typing import Any
 from numpy.typing import NDArray
 
 from hounsfield.applications.catalogue import Application
+from hounsfield.applications.mammography.clinical import screening
 from hounsfield.applications.mammography.marker import burn_marker, erase_marker
 from hounsfield.applications.mammography.phantom import write_cohort
+from hounsfield.applications.modality import accepts_only
 from hounsfield.core.case import Case
 from hounsfield.steps.gather import Question
 from hounsfield.steps.intervene import Intervention
 
 __all__ = ["mammography"]
+
+accepts_mammograms = accepts_only("mammography", "mammograms", modalities=("MG",), flat=True)
 
 
 def mammography() -> Application:
@@ -36,6 +40,8 @@ def mammography() -> Application:
                 _removed,
             ),
         ),
+        accepts=accepts_mammograms,
+        clinical=screening,
         phantom_changes=(
             # The whole picture is kept, marker and all: the demo is to show what the marker does.
             ("input.crop_foreground", False),

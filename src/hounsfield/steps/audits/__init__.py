@@ -3,6 +3,7 @@
 from hounsfield.steps.audits import (
     association,
     copies,
+    eyes,
     groups,
     orientation,
     patients,
@@ -13,4 +14,6 @@ from hounsfield.steps.audits import (
 from hounsfield.steps.audits.contract import ALPHA, CHECKS, Claim, Material, settled
 
 __all__ = ["ALPHA", "CHECKS", "Claim", "Material", "settled"]
-__all__ += ["association", "copies", "groups", "orientation", "patients", "shift", "shortcuts", "suspects"]
+__all__ += [
+    "association", "copies", "eyes", "groups", "orientation", "patients", "shift", "shortcuts", "suspects",
+]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hounsfield.steps import figures
+from hounsfield.steps.chapters.clinical import clinical
 from hounsfield.steps.chapters.data import TABLES, data_tables, flow
 from hounsfield.steps.chapters.decisions import decisions
 from hounsfield.steps.chapters.groups import other_tables, sites, subgroups
@@ -26,6 +27,7 @@ CHAPTERS = (
     ("data", "Data"),
     ("audit", "Audit of the data"),
     ("performance", "Performance"),
+    ("clinical", "The clinical question"),
     ("decisions", "Calibration and decisions"),
     ("uncertainty", "Uncertainty and abstention"),
     ("subgroups", "Subgroups"),
@@ -38,7 +40,10 @@ CHAPTERS = (
     ("glossary", "Glossary"),
     ("further", "Further tables"),
 )
-WHERE_THERE_IS_DATA = ("decisions", "uncertainty", "robustness", "failures", "further")
+WHERE_THERE_IS_DATA = ("clinical", "decisions", "uncertainty", "robustness", "failures", "further")
+OF_A_MODEL = ("performance", "subgroups", "interventions", "explanations", "training")
+"""Chapters that a measurement, which no model learned, does not have."""
+
 OF_REGIONS = {"explanations": "Cases", "decisions": "Decisions"}
 """What chapters are called where outlines or found objects are evaluated."""
 
@@ -46,6 +51,7 @@ PLACES = {
     "performance": ("tables.confusion", "tables.classification_report", "tables.metric_fingerprint",
                     "tables.drift", "tables.drift_limits", "tables.gates", "tables.segmentation_report",
                     "tables.measuring_rules", "tables.froc", "tables.detection_report"),
+    "clinical": ("tables.clinical", "curves.clinical"),
     "decisions": (
         "curves.calibration", "curves.calibration_band", "curves.net_benefit", "curves.predictive_values",
         "tables.operating_point", "tables.operating_points", "tables.predictive_values",
@@ -91,6 +97,7 @@ def arranged(content: Row, kept: Row, answers: dict[str, Given]) -> Row:
     performance = found.get("performance", [])
     page: Row = {
         "regions": regions,
+        "measuring": content["context"].get("task") == "measurement",
         "alarms": _alarms(content),
         "headline": headline(content),
         "hundreds": hundreds(content),
@@ -106,6 +113,7 @@ def arranged(content: Row, kept: Row, answers: dict[str, Given]) -> Row:
         "drift": records(tables.get("drift") or tables.get("drift_limits")),
         "gates": records(tables.get("gates")),
         "drawings": curve_drawings(content),
+        "clinical": clinical(content, found.get("clinical", []), kept),
         "decisions": decisions(content, found.get("decisions", []), answers),
         "uncertainty": uncertainty(content, found.get("uncertainty", [])),
         "subgroups": subgroups(content, found.get("subgroups", [])),
@@ -148,7 +156,12 @@ def _chapters(page: Row) -> list[Row]:
     maps = page["gallery"]["n"] or page["explanation_scores"] or page["explanation_tables"]
     filled = {**page, "explanations": maps}
     titles = OF_REGIONS if page["regions"] else {}
-    there = [(key, titles.get(key, title)) for key, title in CHAPTERS if key not in where or filled[key]]
+    never = OF_A_MODEL if page["measuring"] else ()
+    there = [
+        (key, titles.get(key, title))
+        for key, title in CHAPTERS
+        if key not in never and (key not in where or filled[key])
+    ]
     return [{"id": key, "title": title, "number": k} for k, (key, title) in enumerate(there, 1)]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["PARTS", "all_findings", "by_chapter", "is_overall"]
 
 Row = dict[str, Any]
-PARTS = ("audit", "metrics", "subgroups", "interventions")
+PARTS = ("audit", "metrics", "subgroups", "interventions", "clinical")
 SEVERITY = {"stop": 0, "warning": 1, "info": 2}
 
 TOPICS = (
@@ -26,6 +26,7 @@ HOME = {
     "metrics": "performance",
     "subgroups": "subgroups",
     "interventions": "interventions",
+    "clinical": "clinical",
 }
 
 
@@ -49,6 +50,8 @@ def is_overall(finding: Row, positive: str | None) -> bool:
 
 
 def _chapter(part: str, finding: Row) -> str:
+    if part == "clinical":
+        return "clinical"
     for chapter, names in TOPICS:
         if re.search(names, finding["name"]):
             return chapter

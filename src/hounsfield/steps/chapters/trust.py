@@ -20,6 +20,9 @@ SINGLE = (
     ("missed_lesions", "Missed"),
     ("false_positives", "Strongest false positives"),
 )
+CLINICAL = "clinical"
+"""The kind of pictures that stand in the chapter of the application."""
+
 OF_REGIONS = ("worst", "median", "best", "outlined", "missed", "false_positive", "found")
 """Kinds of pictures of outlines and of found objects."""
 
@@ -90,7 +93,7 @@ def kept_gallery(pictures: Sequence[Picture]) -> Row:
 
 def shown_gallery(kept: Row) -> Row:
     """The cases with maps by outcome, then those with similar cases and with synthetic edits."""
-    shown = kept["pictures"]
+    shown = [p for p in kept["pictures"] if p["kind"] != CLINICAL]
     maps = [p for p in shown if p["kind"] not in ("similar", "synthetic", *OF_REGIONS)]
     placed = any(p["kind"] in OF_REGIONS for p in shown)
     parts = [(name, [p for p in maps if p["outcome"] == name]) for name in ("wrong", "right")]

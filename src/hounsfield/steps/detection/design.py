@@ -111,7 +111,7 @@ def design_detection(
             "grid.normalise": why_scales,
             "grid.patch": f"at most {_VOXELS[where]:,} voxels on this machine",
             "grid.foreground": "half of the patches are centred near something marked",
-            "detection.stride": "a cell is at most half as wide as the median object "
+            "detection.stride": "a cell is about half as wide as the median object "
             f"({_by(usual / unit)} voxels)",
             "detection.match": "LUNA16's rule for spheres; overlap for boxes",
             "network.name": "residual encoder with a feature pyramid, no anchors",
@@ -135,9 +135,9 @@ def _spacing(facts: RegionFacts, small: Real) -> tuple[tuple[float, ...], str]:
 
 
 def _stride(usual: Real, flat: bool) -> tuple[int, int, int]:
-    """Powers of 2 no larger than half an object of the usual size (k, j, i), in voxels of the grid."""
+    """Powers of 2 nearest to half an object of the usual size (k, j, i), in voxels of the grid."""
     most = _MOST_STRIDE[flat]
-    k, j, i = (int(min(most, max(1, 2 ** math.floor(math.log2(max(1.0, n / 2)))))) for n in usual)
+    k, j, i = (int(min(most, max(1, 2 ** round(math.log2(max(1.0, n / 2)))))) for n in usual)
     return (1 if flat else k), j, i
 
 

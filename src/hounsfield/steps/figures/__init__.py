@@ -9,6 +9,7 @@ from hounsfield.steps.figures.hundred import hundred
 from hounsfield.steps.figures.learning import learning
 from hounsfield.steps.figures.outlines import dice_by_volume, dice_strips
 from hounsfield.steps.figures.panels import data_uris
+from hounsfield.steps.figures.plot import plot
 from hounsfield.steps.figures.reliance import risk_coverage, robustness
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "froc",
     "hundred",
     "learning",
+    "plot",
     "precision_recall",
     "predictive_values",
     "risk_coverage",

@@ -13,7 +13,7 @@ __all__ = ["seconds_per_patch"]
 def seconds_per_patch(
     plan: Plan, loss: Callable[[Any, Any], Any], wanted: Callable[[int], tuple[Any, ...]]
 ) -> float:
-    """Seconds for forward, backward and update of one patch, on one core or on the plan's GPU; a median.
+    """Seconds for forward, backward and update of one patch of a batch, on one core or on the plan's GPU.
 
     `wanted` makes what the loss asks for of so many patches.
     """
@@ -22,14 +22,14 @@ def seconds_per_patch(
     from hounsfield.steps.compute import mixed_precision, pick_device
     from hounsfield.steps.learner import network_of_plan, network_shape
     from hounsfield.steps.schedule import optimiser_of
-    from hounsfield.steps.speed import median_seconds
+    from hounsfield.steps.speed import least_seconds
 
     device = pick_device(plan.device)
     shape = network_shape(plan)
     form = torch.channels_last if len(shape) == 2 else torch.channels_last_3d
     network = network_of_plan(plan, 1, seed=0).to(device).to(memory_format=form)  # type: ignore[call-overload]
     optimiser = optimiser_of(network, plan.fit)
-    n = 1 if device.type == "cpu" else plan.fit.batch_size
+    n = plan.fit.batch_size
     images = torch.randn(n, len(plan.grid.channels), *shape).to(device).contiguous(memory_format=form)
     told = tuple(t.to(device) for t in wanted(n))
 
@@ -40,4 +40,4 @@ def seconds_per_patch(
         loss(answer, told).backward()
         optimiser.step()
 
-    return median_seconds(step, device) / n
+    return least_seconds(step, device) / n

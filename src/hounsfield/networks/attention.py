@@ -1,0 +1,120 @@
+"""An image as a bag of places: the compact net with gated attention in the place of the average.
+
+A finding of a few millimetres in a picture of a whole breast is lost in an average over all places. Here each
+place of the last feature map is weighed by how much the network looks at it (Ilse 2018, gated attention), and
+the weights say which region a score came from (Shen 2021, GMIC, has the same aim in two passes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hounsfield.core import plan
+from hounsfield.core.errors import BadInput
+from hounsfield.networks.classifier import Classifier
+from hounsfield.networks.compact import CompactNet
+from hounsfield.networks.freeze import layers_with_parameters
+from hounsfield.networks.links import Link, links_of
+from hounsfield.networks.pretrained import refuse_pretrained, start_from
+
+__all__ = ["AttentionNet", "build_attention"]
+
+_HIDDEN = 64
+
+
+class AttentionNet(Classifier):
+    """`CompactNet`'s features, pooled by attention: `attention` gives the weight of each place.
+
+    The logit of an output is the sum over places of weight x (the place's features by the output's row of the
+    last layer) plus its bias, so that the share of every place in it is known (`shares`).
+
+    >>> net = AttentionNet(size=(64, 48), channels=1, outputs=1, width=8, depth=3).eval()
+    >>> maps = net.features(torch.zeros(2, 1, 64, 48))
+    >>> weights = net.attention(maps)
+    >>> weights.shape, bool(torch.allclose(weights.sum(1), torch.ones(2)))
+    (torch.Size([2, 192]), True)
+    >>> bool(torch.allclose(net.shares(maps).sum(2) + net.classifier.bias, net.head(maps), atol=1e-5))
+    True
+    """
+
+    def __init__(
+        self, *, size: Sequence[int], channels: int, outputs: int, dropout: float = 0.0, **shape: Any
+    ):
+        super().__init__()
+        seen = CompactNet(size=size, channels=channels, outputs=1, **shape)
+        wide = seen.classifier.in_features
+        self.body = seen.body
+        self.seen = nn.Sequential(nn.Linear(wide, _HIDDEN), nn.Tanh())
+        self.gate = nn.Sequential(nn.Linear(wide, _HIDDEN), nn.Sigmoid())
+        self.weight = nn.Linear(_HIDDEN, 1)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(wide, outputs)
+        nn.init.zeros_(self.weight.weight)  # every place counts alike before anything is learned
+
+    def features(self, x: Tensor) -> Tensor:
+        maps: Tensor = self.body(x)
+        return maps
+
+    def attention(self, feature_map: Tensor) -> Tensor:
+        """The weight (N, positions) of every place of a feature map; they sum to 1."""
+        places = feature_map.flatten(2).transpose(1, 2)
+        logits: Tensor = self.weight(self.seen(places) * self.gate(places))
+        return logits[:, :, 0].float().softmax(1)
+
+    def pooled(self, feature_map: Tensor) -> Tensor:
+        """A row of features (N, F) an image."""
+        weights = self.attention(feature_map).to(feature_map.dtype)
+        return torch.einsum("nfp,np->nf", feature_map.flatten(2), weights)
+
+    def shares(self, feature_map: Tensor) -> Tensor:
+        """What each place adds to each logit, (N, outputs, positions)."""
+        evidence = torch.einsum("nfp,of->nop", feature_map.flatten(2).float(), self.classifier.weight.float())
+        return evidence * self.attention(feature_map)[:, None]
+
+    def head(self, feature_map: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(self.dropout(self.pooled(feature_map)))
+        return logits
+
+    def layers(self) -> tuple[nn.Module, ...]:
+        return layers_with_parameters(self.body)
+
+    def links(self) -> tuple[Link, ...]:
+        head = (
+            Link("pool", self.pooled, (self.seen, self.gate, self.weight), head=True),
+            Link("dropout", self.dropout, (self.dropout,), head=True),
+            Link("classifier", self.classifier, (self.classifier,), head=True),
+        )
+        return (*links_of(self.body, "body"), *head)
+
+
+def build_attention(
+    network: plan.Network, *, channels: int, outputs: int, size: tuple[int, int, int]
+) -> AttentionNet:
+    """The attention net of a plan: 2D where size is one slice, else 3D.
+
+    >>> net = build_attention(plan.Network(width=4, depth=2), channels=1, outputs=1, size=(1, 32, 32))
+    >>> net(torch.zeros(2, 1, 32, 32)).shape
+    torch.Size([2, 1])
+    """
+    refuse_pretrained("attention", network.weights)
+    if network.width < 1 or network.depth < 1 or network.blocks < 1:
+        raise BadInput(
+            f'network "attention" was asked for width {network.width}, depth {network.depth} and '
+            f"{network.blocks} block(s); expected at least 1 of each; correct the plan"
+        )
+    made = AttentionNet(
+        size=size[1:] if size[0] == 1 else size,
+        channels=channels,
+        outputs=outputs,
+        width=network.width,
+        depth=network.depth,
+        blocks=network.blocks,
+        dropout=network.dropout,
+    )
+    if network.weights:
+        made.left_out = start_from(made, network.weights, head="classifier")
+    return made

@@ -1,0 +1,43 @@
+"""What an application that measures visits is given and gives: no model, each patient is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from hounsfield.core.clinical import Clinical
+from hounsfield.core.evidence import Finding
+from hounsfield.core.index import Series
+from hounsfield.core.volume import Volume
+from hounsfield.steps.visits import Patient
+
+__all__ = ["Followed", "Follower"]
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What was measured: the application's chapter, a row a visit or interval for the table, and warnings.
+
+    `refused` counts patients that could not be measured, by the reason in one sentence.
+    """
+
+    clinical: Clinical
+    rows: tuple[Mapping[str, Any], ...]
+    findings: tuple[Finding, ...] = ()
+    refused: Mapping[str, int] | None = None
+
+
+class Follower(Protocol):
+    """Measures patients over their visits; `read` decodes an image when it is due.
+
+    A patient that cannot be measured is counted under the reason and leaves the others as they are.
+    """
+
+    def __call__(
+        self,
+        patients: Sequence[Patient],
+        read: Callable[[Series], Volume],
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Followed: ...
