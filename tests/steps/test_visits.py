@@ -17,7 +17,7 @@ from hounsfield.core.index import Index, Series
 from hounsfield.core.volume import Volume
 from hounsfield.io.nifti_write import write_nifti
 from hounsfield.pipeline.following import follow_visits
-from hounsfield.steps.following import Followed
+from hounsfield.steps.following import Followed, Places
 from hounsfield.steps.gather import Question
 from hounsfield.steps.study import Study
 from hounsfield.steps.visits import Patient, visits_of
@@ -65,6 +65,7 @@ def brightness(
     patients: Sequence[Patient],
     read: Callable[[Series], Volume],
     *,
+    places: Places | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Followed:
     """Measures the mean of each visit; one visit is too few."""

@@ -74,6 +74,13 @@ def _chest_ct() -> Application:
     return chest_ct()
 
 
+@APPLICATIONS.register("nodule")
+def _nodule() -> Application:
+    from hounsfield.applications.nodule.application import nodule
+
+    return nodule()
+
+
 @APPLICATIONS.register("retinopathy")
 def _retinopathy() -> Application:
     from hounsfield.applications.retinopathy.application import retinopathy

@@ -18,8 +18,9 @@ from hounsfield.io.files import write_text
 from hounsfield.io.source import Source
 from hounsfield.pipeline.seeing import scanned
 from hounsfield.steps.clinical import with_clinical
-from hounsfield.steps.following import Followed, Follower
+from hounsfield.steps.following import Followed, Follower, Places
 from hounsfield.steps.identity import identity_finding
+from hounsfield.steps.places_known import places_by_model, places_by_readers
 from hounsfield.steps.run_folder import RunFolder
 from hounsfield.steps.study import Clock, Study
 from hounsfield.steps.visits import Patient, visits_of
@@ -37,10 +38,13 @@ class Measured:
     report: Path
 
 
-def follow_visits(study: Study, follower: Follower, *, progress: Progress | None = None) -> Measured:
+def follow_visits(
+    study: Study, follower: Follower, *, model: Path | None = None, progress: Progress | None = None
+) -> Measured:
     """Measure every patient of a source over the visits, and report.
 
-    `study.question.labels` may be a table that names patient, date and visit of each image. Raises BadInput
+    `study.question.labels` may be a table that names patient, date and visit of each image, its `marks` a
+    file of marked objects; `model` is a run that finds objects where nobody marked them. Raises BadInput
     where no patient can be measured, with the reasons.
     """
     from hounsfield.steps.report import report
@@ -54,7 +58,10 @@ def follow_visits(study: Study, follower: Follower, *, progress: Progress | None
             said += notes
         with clock.step("measure") as said, Source(index.source) as source:
             told = follower(
-                patients, lambda series: read_volume(source, series), progress=clock.progress.advance
+                patients,
+                lambda series: read_volume(source, series),
+                places=_places(study, index, source, model),
+                progress=clock.progress.advance,
             )
             said += [f"{f.name} {f.text}" for f in told.clinical.findings[:3]]
             said += [f"{n} refused: {why}" for why, n in (told.refused or {}).items()]
@@ -65,6 +72,15 @@ def follow_visits(study: Study, follower: Follower, *, progress: Progress | None
             path = report(evidence, told.clinical.pictures, folder.path)
             said.append(str(path))
     return Measured(folder.path, evidence, told, path)
+
+
+def _places(study: Study, index: Index, source: Source, model: Path | None) -> Places | None:
+    """Where objects lie, as marks or a model say; None where neither was given."""
+    if study.question.marks and model is not None:
+        raise BadInput("marks and a model were given; expected one of them; leave --model or --marks out")
+    if study.question.marks:
+        return places_by_readers(study.question.marks, index)
+    return None if model is None else places_by_model(model, source)
 
 
 def _refuse_nothing(told: Followed, patients: Sequence[Patient]) -> None:

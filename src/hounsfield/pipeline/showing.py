@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from hounsfield.core.evidence import Evidence, Finding, Picture
 from hounsfield.core.model import Model
 from hounsfield.core.predictions import Predictions
+from hounsfield.io.catalogue import read_volume
+from hounsfield.io.source import Source
 from hounsfield.steps.clinical import Asked, with_clinical
 from hounsfield.steps.run_folder import RunFolder
 from hounsfield.steps.study import Clock, Looked, Run, Study
@@ -171,8 +173,8 @@ def clinically(
     """The evidence with the chapter of the study's application, and its pictures."""
     if study.clinical is None:
         return evidence, ()
-    with clock.step("clinical") as said:
-        told = study.clinical(asked)
+    with clock.step("clinical") as said, Source(study.source) as source:
+        told = study.clinical(replace(asked, read=lambda series: read_volume(source, series)))
         said += [f"{f.name} {f.text}" for f in told.findings[:3]]
     return with_clinical(evidence, told), told.pictures
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from hounsfield.core.case import Case
 from hounsfield.core.clinical import Clinical
 from hounsfield.core.evidence import Evidence, Finding
-from hounsfield.core.index import Index
+from hounsfield.core.index import Index, Series
 from hounsfield.core.model import Model
 from hounsfield.core.predictions import Predictions
+from hounsfield.core.volume import Volume
 from hounsfield.io.pixel_store import PixelStore
 from hounsfield.metrics.intervals import Estimate
 from hounsfield.steps.detection.table import Detected
@@ -28,6 +29,7 @@ class Asked:
     """A finished evaluation: the table of what was said, its cases in the same order, and who said it.
 
     `called` (N,) are the classes that were called at the model's thresholds, None where places were found.
+    `read` decodes an image of a case.
     """
 
     table: Predictions | Segmented | Detected
@@ -35,6 +37,7 @@ class Asked:
     model: Model
     called: NDArray[np.int64] | None = None
     seed: int = 0
+    read: Callable[[Series], Volume] | None = None
 
 
 Clinician = Callable[[Asked], Clinical]

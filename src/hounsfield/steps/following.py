@@ -6,13 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hounsfield.core.clinical import Clinical
 from hounsfield.core.evidence import Finding
 from hounsfield.core.index import Series
 from hounsfield.core.volume import Volume
 from hounsfield.steps.visits import Patient
 
-__all__ = ["Followed", "Follower"]
+__all__ = ["Followed", "Follower", "Places"]
+
+Places = Callable[[Series, Volume], NDArray[np.float64]]
+"""Where objects lie in an image: voxels (n, 3) along (k, j, i)."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,8 @@ class Followed:
 class Follower(Protocol):
     """Measures patients over their visits; `read` decodes an image when it is due.
 
-    A patient that cannot be measured is counted under the reason and leaves the others as they are.
+    `places` says where objects lie, where marks or a model were given. A patient that cannot be measured is
+    counted under the reason and leaves the others as they are.
     """
 
     def __call__(
@@ -39,5 +46,6 @@ class Follower(Protocol):
         patients: Sequence[Patient],
         read: Callable[[Series], Volume],
         *,
+        places: Places | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Followed: ...

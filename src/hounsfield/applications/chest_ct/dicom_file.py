@@ -27,12 +27,13 @@ _OFFSET = 1024  # of HU stored as unsigned numbers
 
 @dataclass(frozen=True)
 class SeriesIdentity:
-    """The identifiers of one series; those of its images follow from `root` and their number."""
+    """The identifiers of one series; those of its images follow from `root`, its visit and their number."""
 
     root: str
     study_uid: UID
     series_uid: UID
     frame_uid: UID
+    visit: int = 1
 
 
 def series_files(scan: Scan, *, role: Role, scanner: Scanner, identity: SeriesIdentity) -> Iterator[bytes]:
@@ -42,7 +43,7 @@ def series_files(scan: Scan, *, role: Role, scanner: Scanner, identity: SeriesId
     slices = len(values)
     for number in range(1, slices + 1):
         k = slices - number
-        uid = stable_uid(identity.root, role.number, 1, number)
+        uid = stable_uid(identity.root, role.number, identity.visit, number)
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = uid
         dataset.InstanceNumber = number
         place = scan.affine[:3, 3] + [0.0, 0.0, k * scan.affine[2, 2]]
@@ -71,7 +72,8 @@ def _identify(dataset: Dataset, role: Role, scanner: Scanner, identity: SeriesId
     dataset.SOPClassUID = SOP_CLASS
     dataset.StudyDate = dataset.SeriesDate = dataset.AcquisitionDate = dataset.ContentDate = day
     dataset.StudyTime = dataset.SeriesTime = dataset.AcquisitionTime = dataset.ContentTime = clock
-    dataset.AccessionNumber = f"PH{role.number:06d}"
+    again = "" if identity.visit == 1 else f"-{identity.visit}"
+    dataset.AccessionNumber = f"PH{role.number:06d}{again}"
     dataset.Modality = "CT"
     dataset.ReferringPhysicianName = ""
     dataset.StudyDescription = "PHANTOM CHEST CT"
@@ -86,7 +88,7 @@ def _identify(dataset: Dataset, role: Role, scanner: Scanner, identity: SeriesId
     dataset.SeriesInstanceUID = identity.series_uid
     dataset.FrameOfReferenceUID = identity.frame_uid
     dataset.PositionReferenceIndicator = ""
-    dataset.StudyID = f"{role.number}"
+    dataset.StudyID = f"{role.number}{again}"
     dataset.SeriesNumber = dataset.AcquisitionNumber = 1
     dataset.InstitutionName = scanner.institution
     dataset.Manufacturer = scanner.manufacturer

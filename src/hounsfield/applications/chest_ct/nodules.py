@@ -7,7 +7,8 @@ number and spiculation count as they do there, and chance decides the rest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -18,7 +19,17 @@ from hounsfield.applications.chest_ct.body import Body
 from hounsfield.applications.chest_ct.capsules import distance_to
 from hounsfield.applications.chest_ct.vessels import Vessels
 
-__all__ = ["CONTACTS", "DENSITIES", "Contact", "Density", "Nodule", "inside", "malignancy", "sample_nodules"]
+__all__ = [
+    "CONTACTS",
+    "DENSITIES",
+    "Contact",
+    "Density",
+    "Nodule",
+    "inside",
+    "malignancy",
+    "regrown",
+    "sample_nodules",
+]
 
 Doubles = npt.NDArray[np.float64]
 Density = Literal["solid", "part-solid", "ground-glass"]
@@ -94,8 +105,34 @@ def malignancy(
     return float(1 / (1 + np.exp(-logit)))
 
 
-def sample_nodules(rng: np.random.Generator, body: Body, vessels: Vessels, *, count: int) -> list[Nodule]:
+def regrown(nodule: Nodule, body: Body, *, origin_mm: Doubles, ratio: float) -> Nodule:
+    """The nodule elsewhere and of `ratio` times its volume: the same shape, cut by the pleura anew."""
+    wanted = nodule.diameter_mm * float(np.cbrt(ratio))
+    if nodule.contact == "pleura":
+        centre, radius, true_mm = _settled(origin_mm, wanted, nodule.bumps, body)
+    else:
+        radius, true_mm = nodule.radius_mm * float(np.cbrt(ratio)), wanted
+        centre = origin_mm + (np.array(nodule.centre_mm) - nodule.origin_mm) * np.cbrt(ratio)
+    spicules = nodule.spicules.copy()
+    for n in (0, 3):
+        spicules[:, n : n + 3] = origin_mm + (spicules[:, n : n + 3] - nodule.origin_mm) * np.cbrt(ratio)
+    return replace(
+        nodule,
+        centre_mm=(float(centre[0]), float(centre[1]), float(centre[2])),
+        diameter_mm=true_mm,
+        solid_mm=nodule.solid_mm * true_mm / nodule.diameter_mm,
+        origin_mm=origin_mm,
+        radius_mm=radius,
+        spicules=spicules,
+    )
+
+
+def sample_nodules(
+    rng: np.random.Generator, body: Body, vessels: Vessels, *, count: int, others: Sequence[Nodule] = ()
+) -> list[Nodule]:
     """Up to `count` nodules (one that finds no place is left out), apart from each other and from the hila.
+
+    They keep clear of `others` too, which are not among those given back.
 
     >>> from hounsfield.applications.chest_ct.body import sample_body
     >>> from hounsfield.applications.chest_ct.vessels import sample_vessels
@@ -107,7 +144,7 @@ def sample_nodules(rng: np.random.Generator, body: Body, vessels: Vessels, *, co
     """
     found: list[Nodule] = []
     for _ in range(count):
-        nodule = _sample(rng, body, vessels, found, count)
+        nodule = _sample(rng, body, vessels, [*others, *found], count + len(others))
         if nodule is not None:
             found.append(nodule)
     return found

@@ -1,6 +1,7 @@
 """The chest CT phantom: a seeded cohort written as DICOM series, with masks and the truth beside it.
 
-`hu phantom chest-ct --out DIR` writes it. The images are simulated; no patient was ever imaged.
+`hu phantom chest-ct --out DIR` writes it, one visit a patient; `visits=2` adds the one months later. The
+images are simulated; no patient was ever imaged.
 
 In the plane there are 192 (site A) or 176 (site B) pixels over the whole body, about 1.8 to 2.4 mm each: fine
 enough that a nodule of 3 mm still lifts a voxel well above the noise, coarse enough that a hundred series are
@@ -15,16 +16,19 @@ and nothing of how it does in patients.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from hounsfield.applications.chest_ct.cohort import Role, sample_anatomy, sample_roles
+from hounsfield.applications.chest_ct.cohort import Patient, Role, sample_anatomy, sample_roles
 from hounsfield.applications.chest_ct.dicom_file import SeriesIdentity, series_files
 from hounsfield.applications.chest_ct.scan import Scan, take_scan
 from hounsfield.applications.chest_ct.scanners import SCANNERS
+from hounsfield.applications.chest_ct.visits import Visit, visits_of
 from hounsfield.applications.phantom_files import NOTICE, require_fresh, stable_uid, table_of, write_whole
+from hounsfield.core.errors import BadInput
 from hounsfield.core.volume import Volume
 from hounsfield.io.nifti_write import write_nifti
 
@@ -35,6 +39,8 @@ __all__ = [
     "LESION_COLUMNS",
     "MOST_PATIENTS",
     "SERIES_COLUMNS",
+    "VISIT_LESION_COLUMNS",
+    "VISIT_SERIES_COLUMNS",
     "write_cohort",
 ]
 
@@ -77,6 +83,17 @@ LESION_COLUMNS = (
     "mask_label",
 )
 
+VISIT_SERIES_COLUMNS = (*SERIES_COLUMNS, "visit", "date", "interval_days")
+VISIT_LESION_COLUMNS = (
+    *LESION_COLUMNS,
+    "visit",
+    "date",
+    "nodule",
+    "volume_mm3",
+    "doubling_days",
+    "fate",
+)
+
 Row = dict[str, str | int | float]
 
 
@@ -86,8 +103,9 @@ def write_cohort(
     patients: int = 100,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    visits: int = 1,
 ) -> Path:
-    """Write a cohort, one series a patient, into `out`; returns the path of `labels.csv`.
+    """Write a cohort, one series a patient and visit, into `out`; returns the path of `labels.csv`.
 
     `dicom/` holds the series, `masks/SERIES.nii.gz` the nodules of each on its own grid (label 1, 2, …; 0 is
     none). `annotations.csv` has a row a nodule, its first five columns those of LUNA16: series, centre in
@@ -95,11 +113,19 @@ def write_cohort(
     nodule of it is. The same arguments write the same bytes. `progress` gets the patients done and their
     number. Raises BadInput for an impossible number or a folder in use.
 
+    With `visits` 2 every patient comes again after 90 to 270 days, and the tables have more columns: visit,
+    date, in a row a nodule which of the patient's it is at both visits (`nodule`), its true volume, what
+    becomes of it (`fate`: stable, grown, shrunk, gone, new) and its true volume doubling time in days
+    (negative where it shrinks, empty where it is neither). The series of the first visit are those of one
+    visit.
+
     >>> write_cohort(Path("study"), patients=1)
     Traceback (most recent call last):
     ...
     hounsfield.core.errors.BadInput: 1 phantom patients: expected 2 to 9999, ...
     """
+    if visits not in (1, 2):
+        raise BadInput(f"{visits} visits a patient: expected 1 or 2; choose one of them.")
     require_fresh(
         out,
         patients=patients,
@@ -114,31 +140,66 @@ def write_cohort(
     series: list[Row] = []
     lesions: list[Row] = []
 
-    def write(role: Role) -> tuple[Row, list[Row]]:
-        return _write_patient(out, role, root, seed)
+    def write(role: Role) -> list[tuple[Row, list[Row]]]:
+        return _write_patient(out, role, root, seed=seed, visits=visits)
 
     # Threads: the work is done in compiled code and transforms, which let go of the interpreter.
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
         roles = sample_roles(patients=patients, seed=seed)
-        for done, (row, found) in enumerate(pool.map(write, roles), start=1):
-            series.append(row)
-            lesions += found
+        for done, written in enumerate(pool.map(write, roles), start=1):
+            for row, found in written:
+                series.append(row)
+                lesions += found
             if progress is not None:
                 progress(done, patients)
-    write_whole(out / "README.txt", _readme(patients=patients, seed=seed).encode())
-    write_whole(out / ANNOTATIONS, table_of(LESION_COLUMNS, lesions).encode())
-    write_whole(out / LABELS, table_of(SERIES_COLUMNS, series).encode())
+    of_nodules, of_series = LESION_COLUMNS, SERIES_COLUMNS
+    if visits == 2:
+        of_nodules, of_series = VISIT_LESION_COLUMNS, VISIT_SERIES_COLUMNS
+    write_whole(out / "README.txt", _readme(patients=patients, seed=seed, visits=visits).encode())
+    write_whole(out / ANNOTATIONS, table_of(of_nodules, lesions).encode())
+    write_whole(out / LABELS, table_of(of_series, series).encode())
     return out / LABELS
 
 
-def _write_patient(out: Path, role: Role, root: str, seed: int) -> tuple[Row, list[Row]]:
+def _write_patient(
+    out: Path, role: Role, root: str, *, seed: int, visits: int
+) -> list[tuple[Row, list[Row]]]:
+    patient = sample_anatomy(role, seed=seed)
+    if visits == 1:
+        return [_write_series(out, patient, 1, root, seed)]
+    written = []
+    for visit in visits_of(patient, seed=seed):
+        row, lesions = _write_series(out, visit.patient, visit.number, root, seed)
+        when: Row = {"visit": visit.number, "date": visit.patient.role.examined.isoformat()}
+        truth = _courses(visit)
+        lesions = [own | when | course for own, course in zip(lesions, truth, strict=True)]
+        written.append((row | when | {"interval_days": visit.days}, lesions))
+    return written
+
+
+def _courses(visit: Visit) -> list[Row]:
+    return [
+        {
+            "nodule": f"PHANTOM-{visit.patient.role.number:04d}-{course.number}",
+            "volume_mm3": f"{math.pi / 6 * nodule.diameter_mm**3:.3f}",
+            "doubling_days": "" if course.doubling_days is None else f"{course.doubling_days:.2f}",
+            "fate": course.fate,
+        }
+        for nodule, course in zip(visit.patient.nodules, visit.followed, strict=True)
+    ]
+
+
+def _write_series(out: Path, patient: Patient, visit: int, root: str, seed: int) -> tuple[Row, list[Row]]:
+    role = patient.role
     scanner = SCANNERS[role.site]
-    scan = take_scan(sample_anatomy(role, seed=seed), scanner, seed=seed)
+    scan = take_scan(patient, scanner, seed=seed, visit=visit)
+    later = () if visit == 1 else (f"visit {visit}",)
     identity = SeriesIdentity(
         root=root,
-        study_uid=stable_uid(root, role.number),
-        series_uid=stable_uid(root, role.number, 1),
-        frame_uid=stable_uid(root, role.number, "frame"),
+        study_uid=stable_uid(root, role.number, *later),
+        series_uid=stable_uid(root, role.number, visit),
+        frame_uid=stable_uid(root, role.number, "frame", *later),
+        visit=visit,
     )
     folder = Path("dicom") / f"PHANTOM-{role.number:04d}" / role.examined.strftime("%Y%m%d")
     (out / folder).parent.mkdir(parents=True, exist_ok=True)
@@ -201,12 +262,14 @@ def _lesion_rows(role: Role, scan: Scan, identity: SeriesIdentity, mask: Path) -
     ]
 
 
-def _readme(*, patients: int, seed: int) -> str:
+def _readme(*, patients: int, seed: int, visits: int) -> str:
+    twice = "Each of them comes twice: column visit; nodule is the same at both.\n" if visits == 2 else ""
     return (
         f"{NOTICE}\n\n"
         f"Simulated chest CT of {patients} people who do not exist, seed {seed}.\n"
         f"{LABELS}: one row a series; malignant is 1 where a nodule of it is.\n"
         f"{ANNOTATIONS}: one row a nodule: centre in LPS mm, diameter, kind, malignant.\n"
         "masks: the nodules of each series on its own grid, numbered as in the table.\n"
+        f"{twice}"
         "Of no use for any clinical purpose.\n"
     )

@@ -79,8 +79,10 @@ def object_of(patient: Patient, grid: Grid, rng: np.random.Generator) -> tuple[F
     return hu, mask
 
 
-def take_scan(patient: Patient, scanner: Scanner, *, seed: int) -> Scan:
+def take_scan(patient: Patient, scanner: Scanner, *, seed: int, visit: int = 1) -> Scan:
     """The scan of a patient; `seed` fixes texture, noise and where the patient lay on the table.
+
+    A later `visit` has the same texture, other noise and another place in the field of view.
 
     >>> from hounsfield.applications.chest_ct.cohort import sample_anatomy, sample_roles
     >>> from hounsfield.applications.chest_ct.scanners import SCANNERS
@@ -91,7 +93,11 @@ def take_scan(patient: Patient, scanner: Scanner, *, seed: int) -> Scan:
     """
     rng = np.random.default_rng([seed, 13, patient.role.number])
     grid = grid_of(patient.body, scanner)
+    if visit > 1:
+        grid = _shifted(grid, np.random.default_rng([seed, 15, patient.role.number, visit]))
     hu, mask = object_of(patient, grid, rng)
+    if visit > 1:
+        rng = np.random.default_rng([seed, 13, patient.role.number, visit])
     image = image_of(hu, scanner, pixel_mm=float(grid.spacing_mm[0]), rng=rng)
     lay = np.round(rng.uniform([-12.0, -180.0, -320.0], [12.0, -140.0, -90.0]), 1)
     affine = np.diag([*grid.spacing_mm, 1.0])
@@ -104,6 +110,12 @@ def take_scan(patient: Patient, scanner: Scanner, *, seed: int) -> Scan:
         patient.nodules,
         centres + affine[:3, 3] - grid.origin_mm,
     )
+
+
+def _shifted(grid: Grid, rng: np.random.Generator) -> Grid:
+    # Off the middle of the table by some millimetres, and planned by another hand.
+    shift = rng.uniform([-7.0, -5.0, -2.0], [7.0, 5.0, 2.0])
+    return Grid(grid.shape, grid.spacing_mm, grid.origin_mm + shift)
 
 
 def _blend(hu: Floats, part: Floats, value: float) -> None:
