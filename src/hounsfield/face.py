@@ -200,6 +200,7 @@ def predict(
     hounsfield.core.errors.BadInput: "no-such-run" holds no model (no model.json); expected the --out folder
     of a finished hu train; finish it with --resume, or name another
     """
+    from hounsfield.applications.asked import keeps_of
     from hounsfield.pipeline import predict_source
 
     folder = None if out is None else Path(out)
@@ -210,7 +211,8 @@ def predict(
                 f"write={write!r} was given to a model that classifies; expected a model of segmentation or "
                 "detection; leave it out"
             )
-        return predict_source(Path(run), str(source), out=folder, progress=progress)
+        keeps = keeps_of(model)
+        return predict_source(Path(run), str(source), out=folder, keeps=keeps, progress=progress)
     if folder is None:
         raise BadInput(f"a model of {model.plan.task} writes its results; name a new folder with out=")
     from hounsfield.pipeline.writing import outline_source

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from hounsfield.applications.catalogue import APPLICATIONS, Application
 from hounsfield.core.errors import BadInput
+from hounsfield.core.model import Model
 from hounsfield.io.model_store import read_model
 from hounsfield.pipeline.seeing import MINUTES
+from hounsfield.steps.clinical import Keeps
 from hounsfield.steps.following import Follower
 from hounsfield.steps.study import Study
 
-__all__ = ["as_application", "as_its_application", "followed_by", "named_application"]
+__all__ = ["as_application", "as_its_application", "followed_by", "keeps_of", "named_application"]
 
 
 def named_application(name: str) -> Application:
@@ -71,6 +73,12 @@ def as_its_application(study: Study, run: Path) -> Study:
     return replace(
         study, accepts=own.accepts, keeps=own.keeps, clinical=own.clinical, title=study.title or own.title
     )
+
+
+def keeps_of(model: Model) -> Keeps | None:
+    """What the application of a model leaves out; None where it was trained for none."""
+    name = model.plan.application
+    return named_application(name).keeps if name in APPLICATIONS else None
 
 
 def followed_by(study: Study, name: str) -> tuple[Study, Follower]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from hounsfield.core.plan import Task
 from hounsfield.core.registry import Registry
@@ -35,8 +35,9 @@ class Application:
     real data and of the demo, `phantom_changes` of the demo alone. `accepts` refuses images that are none of
     its own, `keeps` leaves out those that cannot be judged, `clinical` reads an evaluation as its clinicians
     do, `follow` measures patients over their visits without a model. `interventions` are shortcuts of the
-    phantom, tested by changing images. A demo simulates `patients` and trains for `minutes`; with --full
-    `full_patients` and `full_minutes`.
+    phantom, tested by changing images. A demo simulates `patients` and trains for `minutes`, or follows them
+    (`demo`); with --full `full_patients`,
+    `full_minutes` and the plan values `full_changes` in the place of `phantom_changes`.
     """
 
     name: str
@@ -49,11 +50,13 @@ class Application:
     changes: tuple[tuple[str, object], ...] = ()
     task: Task = "classification"
     follow: Follower | None = None
+    demo: Literal["train", "follow"] = "train"
     accepts: Accepts | None = None
     clinical: Clinician | None = None
     keeps: Keeps | None = None
     minutes: float = 0.22
     full_patients: int = 0
+    full_changes: tuple[tuple[str, object], ...] = ()
     full_minutes: float = 0.0
 
 

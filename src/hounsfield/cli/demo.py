@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hounsfield.cli.options import as_json_option, changes_of, say_json
 from hounsfield.cli.progress import progress_for, stepping
 from hounsfield.cli.train import recorded
+
+if TYPE_CHECKING:
+    from hounsfield.applications.catalogue import Application
+    from hounsfield.core.progress import Progress
+    from hounsfield.steps.study import Study
 
 __all__ = ["demo"]
 
@@ -34,13 +41,12 @@ def demo(
     application: str, changes: tuple[str, ...], out: Path, patients: int | None, budget: float | None,
     full: bool, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """Write the phantom cohort of APPLICATION as DICOM, then run the whole path on it: scan, split by
-    patient, audit, design, train, evaluate, explain, report. OUT/study holds the DICOM files, OUT/run the
+    """Write the phantom cohort of APPLICATION (mammography, retinopathy, nodule, atrophy) as DICOM, then run
+    the whole path on it: scan, split by patient, audit, design, train, evaluate, explain, report; of atrophy,
+    whose question is change, measure the visits. OUT/study holds the DICOM files, OUT/run the
     model and report.html."""
-    from hounsfield.applications.asked import as_application, named_application
-    from hounsfield.cli.summary import as_object, say
+    from hounsfield.applications.asked import named_application
     from hounsfield.core.errors import BadInput
-    from hounsfield.pipeline import train
     from hounsfield.steps.study import Study
 
     chosen = named_application(application)
@@ -57,7 +63,7 @@ def demo(
             source=str(out / "study"),
             out=out / "run",
             question=replace(chosen.question, labels=str(labels), seed=seed),
-            changes={**dict(chosen.phantom_changes), **changes_of(changes)},
+            changes={**dict(chosen.full_changes if full else chosen.phantom_changes), **changes_of(changes)},
             budget_minutes=minutes,
             title=f"{chosen.title} (phantom)",
             phantom=True,
@@ -67,12 +73,32 @@ def demo(
                  "--seed", str(seed)]
             ),
         )  # fmt: skip
-        run = train(as_application(study, chosen), progress=progress)
+        if chosen.demo == "follow":
+            told = _followed(study, application, progress)
+        else:
+            told = _trained(study, chosen, progress)
     except BaseException:
         if (out / "study").is_dir():
             click.echo(f'the phantom in "{out.name}" is of a demo that failed; it can be removed', err=True)
         raise
-    if as_json:
-        say_json(as_object(run))
-    else:
-        say(run)
+    told(as_json)
+
+
+def _trained(study: Study, chosen: Application, progress: Progress) -> Callable[[bool], None]:
+    """Train on the phantom; what says the result."""
+    from hounsfield.applications.asked import as_application
+    from hounsfield.cli.summary import as_object, say
+    from hounsfield.pipeline import train
+
+    run = train(as_application(study, chosen), progress=progress)
+    return lambda as_json: say_json(as_object(run)) if as_json else say(run)
+
+
+def _followed(study: Study, name: str, progress: Progress) -> Callable[[bool], None]:
+    """Measure the phantom's visits; what says the result."""
+    from hounsfield.applications.asked import followed_by
+    from hounsfield.cli.measured import measured_object, say_measured
+    from hounsfield.pipeline.following import follow_visits
+
+    done = follow_visits(*followed_by(study, name), progress=progress)
+    return lambda as_json: say_json(measured_object(done)) if as_json else say_measured(done)

@@ -44,6 +44,7 @@ def predict(run: Path, source: str, out: Path, write: str, as_json: bool) -> Non
 
     predictions.csv names cases by an id without identity; private/cases.csv says which file and patient each
     is."""
+    from hounsfield.applications.asked import keeps_of
     from hounsfield.io.model_store import read_model
     from hounsfield.pipeline import predict_source
 
@@ -56,7 +57,7 @@ def predict(run: Path, source: str, out: Path, write: str, as_json: bool) -> Non
             f"--write {write} was given to a model that classifies; expected a model of segmentation or "
             "detection; leave --write out"
         )
-    predictions = predict_source(run, source, out=out, progress=progress_for())
+    predictions = predict_source(run, source, out=out, keeps=keeps_of(model), progress=progress_for())
     path = out / "predictions.csv"
     if as_json:
         say_json({"n": len(predictions), **_as_object(predictions.referrals), "predictions": str(path)})

@@ -13,6 +13,7 @@ from hounsfield.io.model_store import read_model
 from hounsfield.pipeline.learning import prepared_for
 from hounsfield.pipeline.path import look, only_phantoms
 from hounsfield.pipeline.showing import evidence_of, reported
+from hounsfield.steps.clinical import Keeps
 from hounsfield.steps.compute import available_cores
 from hounsfield.steps.decode import decode
 from hounsfield.steps.overlap import overlap_with_training
@@ -54,17 +55,25 @@ def evaluate_model(study: Study, run: Path, *, progress: Progress | None = None)
 
 
 def predict_source(
-    run: Path, source: str, *, out: Path | None = None, progress: Progress | None = None
+    run: Path,
+    source: str,
+    *,
+    out: Path | None = None,
+    keeps: Keeps | None = None,
+    progress: Progress | None = None,
 ) -> Predictions:
-    """Score every image under a source; with `out`, write predictions.csv and private/cases.csv there."""
+    """Score every image under a source; with `out`, write predictions.csv and private/cases.csv there.
+
+    Images that `keeps` leaves out go to a reader, whatever their score.
+    """
     from hounsfield.steps.group_thresholds import called_at
     from hounsfield.steps.predict import write_predictions
 
     if out is None:
-        return _score_source(run, source, progress)[0]
+        return _score_source(run, source, keeps, progress)[0]
     folder = RunFolder(out)
     with folder.opened(resume=False):
-        predictions, cases, model = _score_source(run, source, progress)
+        predictions, cases, model = _score_source(run, source, keeps, progress)
         point = model.operating_point
         called = called_at(predictions, point)
         write_predictions(predictions, out / "predictions.csv", thresholds=point.values, called=called)
@@ -73,7 +82,7 @@ def predict_source(
 
 
 def _score_source(
-    run: Path, source: str, progress: Progress | None
+    run: Path, source: str, keeps: Keeps | None, progress: Progress | None
 ) -> tuple[Predictions, tuple[Case, ...], Model]:
     import tempfile
 
@@ -81,6 +90,7 @@ def _score_source(
     from hounsfield.steps.group_thresholds import unknown_groups
     from hounsfield.steps.predict import predict
     from hounsfield.steps.prepare import prepare
+    from hounsfield.steps.refer import referred_besides
 
     clock = Clock(progress or Silent())
     model = read_model(run)
@@ -101,6 +111,10 @@ def _score_source(
             prepared = prepare(cases, model.plan.input, store, cache, threads=available_cores())
         with clock.step("predict") as said:
             predictions = predict(model, prepared, cases, kind="prediction", progress=clock.progress.advance)
+            if keeps is not None:
+                kept, found = keeps(cases, store)
+                predictions = referred_besides(predictions, {c.id for c in kept})
+                said += [f.note for f in found if f.note]
             told = predictions.referrals
             referred = f", {int(told.refer.sum())} to a reader" if told else ""
             said.append(f"{len(cases)} cases{referred}")

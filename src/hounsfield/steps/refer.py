@@ -9,7 +9,8 @@ confidence at which at most `validation.error_limit` of the kept calls are wrong
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from hounsfield.core.case import LabelEncoding
 from hounsfield.core.model import Model, Referral
 from hounsfield.core.plan import Validation
-from hounsfield.core.predictions import Referrals
+from hounsfield.core.predictions import Predictions, Referrals
 from hounsfield.metrics.conformal import Conformal, fit_conformal
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "confidence_of",
     "referral_rule",
     "referrals_of",
+    "referred_besides",
     "set_in_words",
 ]
 
@@ -39,6 +41,7 @@ UNLIKE = "unlike the training images"
 NOT_SURE = "not sure enough"
 SEVERAL = "more than one class is possible"
 NOT_LIKELY = "the called class is not likely enough"
+UNJUDGED = "the image cannot be judged"
 
 CERTAINTY = 0.95
 
@@ -230,3 +233,24 @@ def set_in_words(row: NDArray[np.bool_], encoding: LabelEncoding) -> str:
         for c, (absent, present) in zip(encoding.classes, pairs.tolist(), strict=True)
         if (absent, present) in marks
     )
+
+
+def referred_besides(predictions: Predictions, judged: Collection[str]) -> Predictions:
+    """The same, with every case that is not among the `judged` sent to a reader too.
+
+    >>> from hounsfield.core.case import LabelEncoding
+    >>> made = Predictions(LabelEncoding("binary", ("0", "1")), ("a", "b"), ("p", "q"), np.zeros((2, 1)))
+    >>> referred_besides(made, {"a"}).referrals.reasons
+    ((), ('the image cannot be judged',))
+    """
+    lost = [i not in judged for i in predictions.ids]
+    told, n = predictions.referrals, len(predictions)
+    if told is None:
+        if not any(lost):
+            return predictions
+        nothing = np.full(n, np.nan)
+        told = Referrals(((),) * n, np.zeros((n, 0), np.bool_), nothing, ("",) * n, nothing)
+    reasons = tuple(
+        (*own, UNJUDGED) if is_lost else own for own, is_lost in zip(told.reasons, lost, strict=True)
+    )
+    return replace(predictions, referrals=replace(told, reasons=reasons))

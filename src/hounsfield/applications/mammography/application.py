@@ -42,6 +42,14 @@ def mammography() -> Application:
         ),
         accepts=accepts_mammograms,
         clinical=screening,
+        full_patients=300,
+        full_minutes=40.0,
+        full_changes=(
+            ("network.name", "attention"),
+            ("network.width", 16),
+            ("input.size", (1, 448, 352)),
+            ("input.crop_foreground", True),
+        ),
         phantom_changes=(
             # The whole picture is kept, marker and all: the demo is to show what the marker does.
             ("input.crop_foreground", False),

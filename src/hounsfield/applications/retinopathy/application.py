@@ -39,6 +39,7 @@ def retinopathy() -> Application:
         minutes=4.0,
         full_patients=600,
         full_minutes=40.0,
+        full_changes=(("input.size", (1, 384, 384)),),
         phantom_changes=(
             # Microaneurysms are two or three pixels wide: the demo keeps what it can afford of them.
             ("input.size", (1, 256, 256)),
