@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from hounsfield.applications.brain_mri.follow import follow_brains
 from hounsfield.applications.brain_mri.phantom import write_cohort
 from hounsfield.applications.catalogue import Application
+from hounsfield.applications.modality import accepts_only
 from hounsfield.steps.gather import Question
 
 __all__ = ["atrophy"]
@@ -15,6 +17,12 @@ def atrophy() -> Application:
         name="atrophy",
         title="Brain MRI: normal, mild impairment or dementia",
         write_cohort=write_cohort,
-        patients=60,
+        patients=6,
         question=Question(target=("diagnosis",), groups=("site", "sex"), test_fraction=0.3),
+        accepts=accepts_only(
+            "atrophy", "MRI of the head", modalities=("MR",), flat=False, parts=("HEAD", "BRAIN", "SKULL")
+        ),
+        follow=follow_brains,
+        demo="follow",
+        full_patients=60,
     )

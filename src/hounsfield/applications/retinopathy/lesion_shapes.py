@@ -74,6 +74,7 @@ def _spots(
 
 
 def microaneurysms(rng: np.random.Generator, place: Places, count: int) -> Doubles:
+    """Red dots of 60 to 110 micrometres, two or three pixels wide."""
     places = place.some(count, spread=2.3)
     radius = rng.uniform(0.030, 0.056, len(places))
     return _spots(rng, places, radius, radius, np.zeros(len(places)), soft=0.5, waves=0.05)
@@ -118,6 +119,7 @@ def exudates(rng: np.random.Generator, place: Places, clusters: int) -> Doubles:
 
 
 def cotton_wool(rng: np.random.Generator, place: Places, count: int) -> Doubles:
+    """Pale soft patches about the arcades, where nerve fibres lack blood."""
     places = place.some(count, about=(3.0, 0.0), spread=2.4, fovea_mm=1.2, disc_mm=1.5)
     n = len(places)
     radius = rng.uniform(0.16, 0.30, n)

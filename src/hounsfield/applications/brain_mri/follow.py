@@ -1,0 +1,245 @@
+"""Brain MRI over visits: volumes, what changed with an error bar for each patient, the cohort's course."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hounsfield.core.clinical import Clinical, Plot, PlotSeries
+from hounsfield.core.errors import BadInput
+from hounsfield.core.evidence import Finding, Picture
+from hounsfield.core.index import Series
+from hounsfield.core.volume import Volume
+from hounsfield.steps.brain.course import BrainCourse, measure_patient
+from hounsfield.steps.brain.scan import BrainVisit
+from hounsfield.steps.following import Followed, Places
+from hounsfield.steps.trajectories import Trajectories, trajectories
+from hounsfield.steps.visits import Patient, Visit
+
+__all__ = ["follow_brains"]
+
+_GROUP = ("diagnosis", "group", "dx", "label")
+_TRUE = "pbvc_from_first"
+_SHOWN = 4
+_LEAST = 5
+"""Intervals between visits below which no spread is printed."""
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A patient's course and its visits in the course's order."""
+
+    patient: Patient
+    course: BrainCourse
+
+
+def follow_brains(
+    patients: Sequence[Patient],
+    read: Callable[[Series], Volume],
+    *,
+    places: Places | None = None,  # noqa: ARG001 - a brain is found by itself
+    progress: Callable[[int, int], None] | None = None,
+) -> Followed:
+    """Volumes and changes of every patient; with a group column in the table the cohort's trajectories.
+
+    Where the table says what each visit has lost in truth (a phantom's), errors and coverage are told too.
+    """
+    told: list[_Told] = []
+    refused: Counter[str] = Counter()
+    for done, patient in enumerate(patients, start=1):
+        try:
+            course = measure_patient([_visit(v, read) for v in patient.visits], pictures=len(told) < _SHOWN)
+        except BadInput as error:
+            refused[str(error)] += 1
+        else:
+            told.append(_Told(patient, course))
+        if progress is not None:
+            progress(done, len(patients))
+    rows = [row for one in told for row in _rows(one)]
+    course = _cohort(rows)
+    clinical = Clinical(
+        "Brain volume over visits",
+        "Brain is grey and white matter. Visits of a patient were laid half-way between each other, so that "
+        "none is favoured; changes are in per cent of the earlier visit, with a 95 % interval of its own.",
+        findings=(*_slopes(course), *_repeated(rows), *_errors(rows)),
+        tables={"Visits": [_short(r) for r in rows]} if rows else {},
+        plots=_plots(rows, course),
+        pictures=tuple(p for one in told[:_SHOWN] for p in _pictures(one)),
+        untested=(
+            "Hippocampal and ventricular volume: no measure of them is good enough yet.",
+            "The error bar: its constants were measured on two phantom patients.",
+        ),
+    )
+    warned = Counter(sentence for one in told for sentence in one.course.findings)
+    findings = tuple(
+        Finding("brain_scan", level="warning", n=len(told), note=f"{n} patient(s): {text}")
+        for text, n in warned.items()
+    )
+    return Followed(clinical, tuple(rows), findings, dict(refused) or None)
+
+
+def _visit(visit: Visit, read: Callable[[Series], Volume]) -> BrainVisit:
+    flair = next((s for s in visit.images if "flair" in s.files[0].casefold()), None)
+    others = [s for s in visit.images if s is not flair and "t2" not in s.files[0].casefold().split("/")[-1]]
+    named = [s for s in others if "t1" in s.files[0].casefold().split("/")[-1]]
+    chosen = (named or others or [None])[0]
+    return BrainVisit(
+        None if chosen is None else read(chosen),
+        visit.day,
+        scanner=chosen.scanner if chosen else "",
+        flair=None if flair is None else read(flair),
+        rescan=(visit.row or {}).get("rescan", "") in ("1", "yes", "True", "true"),
+    )
+
+
+def _rows(one: _Told) -> list[dict[str, Any]]:
+    """A row a visit: volumes, change since the first visit, and what the table says of it."""
+    course, visits = one.course, one.patient.visits
+    years = one.patient.years() if one.patient.dated else (float("nan"),) * len(visits)
+    to = {c.second: c for c in course.changes if c.first == 0}
+    rows = []
+    for n, (visit, found) in enumerate(zip(visits, course.visits, strict=True)):
+        change = to.get(n)
+        row = visit.row or {}
+        rows.append(
+            {
+                "patient": one.patient.key,
+                "visit": n + 1,
+                "years": "" if np.isnan(years[n]) else round(years[n], 3),
+                "group": next((row[k] for k in row if k.casefold() in _GROUP), ""),
+                "brain_ml": round(found.volumes.brain_ml, 2),
+                "grey_ml": round(found.volumes.grey_ml, 2),
+                "white_ml": round(found.volumes.white_ml, 2),
+                "csf_ml": round(found.volumes.csf_ml, 2),
+                "change_percent": "" if change is None else round(change.brain.percent, 4),
+                "change_low": "" if change is None else round(change.brain.low, 4),
+                "change_high": "" if change is None else round(change.brain.high, 4),
+                "change_per_year": "" if course.per_year is None else round(course.per_year.percent, 4),
+                "per_year_low": "" if course.per_year is None else round(course.per_year.low, 4),
+                "per_year_high": "" if course.per_year is None else round(course.per_year.high, 4),
+                "true_change_percent": row.get(_TRUE, "") if n else "",
+                "unsafe": " ".join(u.sentence for u in found.unsafe),
+            }
+        )
+    return rows
+
+
+def _short(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as the report prints it: the change with its interval in one cell."""
+    kept = {k: row[k] for k in ("patient", "visit", "years", "group", "brain_ml", "grey_ml", "white_ml")}
+    if row["change_percent"] == "":
+        return {**kept, "change, %": None, "a year, %": None}
+    change = {"value": row["change_percent"], "low": row["change_low"], "high": row["change_high"]}
+    slope = {"value": row["change_per_year"], "low": row["per_year_low"], "high": row["per_year_high"]}
+    return {**kept, "change, %": change, "a year, %": slope if slope["value"] != "" else None}
+
+
+def _cohort(rows: Sequence[Mapping[str, Any]]) -> Trajectories | None:
+    held = [r for r in rows if r["change_percent"] != "" and r["years"] not in ("", 0.0)]
+    if len(held) < _LEAST:
+        return None
+    return trajectories(
+        [r["patient"] for r in held], [r["years"] for r in held], [r["change_percent"] for r in held],
+        [r["group"] or "everyone" for r in held],
+    )  # fmt: skip
+
+
+def _slopes(course: Trajectories | None) -> list[Finding]:
+    if course is None:
+        return []
+    return [
+        Finding(
+            "brain_change_per_year_percent", label=s.group, value=s.per_year, low=s.low, high=s.high, n=s.n,
+            n_patients=s.n_patients, method="mixed-effects model, a slope of each patient's own, REML",
+            note="" if s.per_year is not None else f"{s.n_patients} patient(s): too few for a slope",
+        )
+        for s in course.slopes
+    ]  # fmt: skip
+
+
+def _repeated(rows: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """How far two scans of one day differ, where nothing can have changed."""
+    gaps = [abs(r["change_percent"]) for r in rows if r["visit"] > 1 and r["years"] == 0.0]
+    return [_median("same_day_difference_percent", gaps)] if gaps else []
+
+
+def _errors(rows: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """Errors against the truth that the table holds, and how often the error bar covers it."""
+    held = [r for r in _known(rows) if r["years"] != 0.0]
+    if not held:
+        return []
+    truth = np.array([float(r["true_change_percent"]) for r in held])
+    error = np.abs(np.array([r["change_percent"] for r in held]) - truth)
+    low, high = (np.array([r[k] for r in held]) for k in ("change_low", "change_high"))
+    covered = (low <= truth) & (truth <= high)
+    found = [_median("brain_change_error_percent", error.tolist())]
+    if len(held) >= 2 * _LEAST:
+        from hounsfield.metrics.intervals import wilson
+
+        worst = float(np.percentile(error, 95))
+        found.append(Finding("brain_change_error_percent", label="95th percentile", value=worst, n=len(held)))
+        ends = wilson(int(covered.sum()), len(held))
+        found.append(
+            Finding(
+                "error_bar_covers_truth", value=float(covered.mean()), low=ends[0], high=ends[1], n=len(held),
+                method="Wilson",
+            )
+        )  # fmt: skip
+    return found
+
+
+def _known(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Rows whose true change the table holds."""
+    return [r for r in rows if r["change_percent"] != "" and r["true_change_percent"] != ""]
+
+
+def _median(name: str, values: Sequence[float]) -> Finding:
+    if len(values) < _LEAST:
+        return Finding(name, label="median", n=len(values), note=f"{len(values)} intervals: too few")
+    return Finding(name, label="median", value=float(np.median(values)), n=len(values))
+
+
+def _plots(rows: Sequence[Mapping[str, Any]], course: Trajectories | None) -> tuple[Plot, ...]:
+    held = [r for r in rows if r["years"] != "" and (r["change_percent"] != "" or r["visit"] == 1)]
+    groups = sorted({r["group"] or "everyone" for r in held})
+    made: list[PlotSeries] = []
+    for name in groups:
+        own = [r for r in held if (r["group"] or "everyone") == name and r["visit"] > 1]
+        slope = next((s for s in course.slopes if s.group == name), None) if course else None
+        if slope is not None and slope.per_year is not None and own:
+            years = np.linspace(0, max(r["years"] for r in own), 9).tolist()
+            ends = [slope.at(y) or (0.0, 0.0, 0.0) for y in years]
+            made.append(
+                PlotSeries(name, years, [e[0] for e in ends], [e[1] for e in ends], [e[2] for e in ends])
+            )
+        else:
+            made.append(PlotSeries(name, [], []))
+        when, moved = ([r[k] for r in own] for k in ("years", "change_percent"))
+        made.append(PlotSeries(f"{name}, visits", when, moved, kind="points"))
+    plots = []
+    if made:
+        plots.append(Plot("Change since the first visit", "years", "per cent of brain volume", tuple(made)))
+    known = _known(rows)
+    if known:
+        series = PlotSeries(
+            "patients", [float(r["true_change_percent"]) for r in known],
+            [r["change_percent"] for r in known], [r["change_low"] for r in known],
+            [r["change_high"] for r in known], "points",
+        )  # fmt: skip
+        plots.append(Plot("Measured beside the truth", "true, %", "measured, %", (series,), diagonal=True))
+    return tuple(plots)
+
+
+def _pictures(one: _Told) -> list[Picture]:
+    found = [(f"visit {n}", p) for n, v in enumerate(one.course.visits, start=1) for p in v.pictures] + [
+        (f"visit {c.first + 1} to {c.second + 1}", c.picture) for c in one.course.changes
+    ]
+    return [
+        Picture(one.patient.key, "", f"{title}: {p.caption}", ((title, p.pixels),), kind="clinical")
+        for title, p in found
+        if p is not None
+    ]

@@ -1,0 +1,3 @@
+"""The brain in T1-weighted MRI: found, its tissues measured, and followed from visit to visit of one
+patient.
+"""
