@@ -1,8 +1,8 @@
 """How likely a nodule is malignant by the Brock model: a published formula, no network.
 
 McWilliams et al., N Engl J Med 2013;369:910, full model with spiculation, made on nodules of a first
-screening scan. What CT and header do not say (family history, emphysema, spiculation) is taken as absent, so that the
-probability is a lower bound for patients who have any of them.
+screening scan. What CT and header do not say (family history, emphysema, spiculation) is taken as absent, so
+that the probability is a lower bound for patients who have any of them.
 """
 
 from __future__ import annotations
