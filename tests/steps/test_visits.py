@@ -42,12 +42,13 @@ def test_headers_order_visits_by_day_and_put_one_study_together() -> None:
 
 
 def test_files_without_headers_are_told_apart_by_folder_and_name() -> None:
-    images = tuple(scan(f"p{p}/study{v}_T1W") for p in (1, 2) for v in (10, 9))
+    images = (*(scan(f"p{p}/study{v}_T1W") for p in (1, 2) for v in (10, 9)), scan("p1/gt"), scan("masks/a"))
     patients, notes = visits_of(Index("study", images, ()))
+    assert notes[0] == "2 image(s) are masks by their names: left out"
     assert [[v.images[0].id for v in p.visits] for p in patients] == [
         ["p1/study9_T1W", "p1/study10_T1W"], ["p2/study9_T1W", "p2/study10_T1W"],
     ]  # fmt: skip
-    assert not patients[0].dated and "4 image(s) name no patient" in notes[0]
+    assert not patients[0].dated and "4 image(s) name no patient" in notes[1]
 
 
 def test_visits_that_are_numbered_against_their_dates_are_refused(tmp_path: Path) -> None:

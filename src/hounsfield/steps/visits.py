@@ -21,6 +21,7 @@ __all__ = ["Patient", "Visit", "visits_of"]
 
 _DATE = ("date", "studydate", "visitdate", "acquisitiondate", "scandate", "examdate")
 _PATIENT = ("patientid", "patient", "subjectid", "subject", "participantid")
+_DRAWN = re.compile(r"(^|[^a-z])(masks?|segs?|segmentations?|labels?|gt|lesions?)([^a-z]|$)", re.IGNORECASE)
 _VISIT = ("visit", "session", "timepoint")
 
 
@@ -81,7 +82,11 @@ def visits_of(index: Index, *, labels: str = "", on: str = "") -> tuple[tuple[Pa
         notes.append(f'table joined on column "{column}" to the {key} of {len(rows)} image(s)')
     held: dict[str, dict[str, list[Series]]] = {}
     by_name = 0
-    for series in index.series:
+    images = [s for s in index.series if s.id in rows or not (labels or _is_drawn(s))]
+    if len(images) < len(index.series):
+        why = "have no row in the table" if labels else "are masks by their names"
+        notes.append(f"{len(index.series) - len(images)} image(s) {why}: left out")
+    for series in images:
         row = rows.get(series.id, {})
         patient = series.patient or row.get(columns.get("patient", ""), "") or _folder(series)
         visit = _visit_key(series, row, columns)
@@ -128,6 +133,11 @@ def _refuse_swapped(visits: Sequence[Visit], columns: Mapping[str, str]) -> None
 def _visit_key(series: Series, row: Mapping[str, str], columns: Mapping[str, str]) -> str:
     told = row.get(columns.get("visit", ""), "") or series.study or row.get(columns.get("date", ""), "")
     return told or series.study_date or _stem(series)
+
+
+def _is_drawn(series: Series) -> bool:
+    """Whether the name of a file without a header says that it is a mask."""
+    return series.reader != "dicom" and bool(_DRAWN.search(series.files[0].split("::")[-1]))
 
 
 def _stem(series: Series) -> str:

@@ -18,7 +18,7 @@ def atrophy() -> Application:
         title="Brain MRI: normal, mild impairment or dementia",
         write_cohort=write_cohort,
         patients=6,
-        question=Question(target=("diagnosis",), groups=("site", "sex"), test_fraction=0.3),
+        question=Question(target=("diagnosis",), on="series_uid", groups=("site", "sex"), test_fraction=0.3),
         accepts=accepts_only(
             "atrophy", "MRI of the head", modalities=("MR",), flat=False, parts=("HEAD", "BRAIN", "SKULL")
         ),

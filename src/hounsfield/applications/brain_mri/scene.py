@@ -81,7 +81,7 @@ def scene_of(
 def spots(side: int = 0) -> Doubles:
     """Points in a voxel (n, 4): offsets in parts of it, and how wide each one's box is; four, or side**3.
 
-    >>> spots().shape, spots(3).shape, spots(3)[:, :3].mean(0).tolist()
+    >>> spots().shape, spots(3).shape, spots(3)[:, :3].mean(0).round(9).tolist()
     ((4, 4), (27, 4), [0.0, 0.0, 0.0])
     """
     if side == 0:  # the corners of a tetrahedron

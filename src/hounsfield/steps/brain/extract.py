@@ -24,6 +24,7 @@ __all__ = ["Found", "brain_hull", "find_brain"]
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
+_LEAST_LIT = 1000  # of every eighth cube
 _UPPER_MM = 150.0  # of the head, from the top, that the first guess looks at
 _BEYOND_MM = 4.0
 _NECK_MM = 2.2  # half the width of the thinnest bridge that is believed
@@ -80,8 +81,14 @@ def brain_hull(data: Floats, step_mm: float) -> Bools:
     """
     smooth = ndimage.gaussian_filter(data, 0.4)
     few = smooth[::2, ::2, ::2]
-    low, high = np.percentile(few[few > 0], (2, 98))
+    lit = few[few > 0]
+    low, high = np.percentile(lit, (2, 98)) if len(lit) else (0.0, 0.0)
     edge = low + 0.1 * (high - low)
+    if len(lit) < _LEAST_LIT or not (few > edge).any():
+        raise BadInput(
+            f"a scan with {len(lit)} bright places was given as a head; expected a head that fills a good "
+            "part of the image; choose the T1-weighted series"
+        )
     places = np.argwhere(few > edge) * 2.0
     top = np.percentile(places[:, 0], 99.9)
     places = places[places[:, 0] > top - _UPPER_MM / step_mm]
