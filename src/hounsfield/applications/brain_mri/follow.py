@@ -72,6 +72,8 @@ def follow_brains(
         untested=(
             "Hippocampal and ventricular volume: no measure of them is good enough yet.",
             "The error bar: its constants were measured on two phantom patients.",
+            "Volumes of single visits: those of one patient may differ by some per cent with the scan; only "
+            "change is laid against the other visit.",
         ),
     )
     warned = Counter(sentence for one in told for sentence in one.course.findings)
@@ -216,8 +218,8 @@ def _plots(rows: Sequence[Mapping[str, Any]], course: Trajectories | None) -> tu
             made.append(
                 PlotSeries(name, years, [e[0] for e in ends], [e[1] for e in ends], [e[2] for e in ends])
             )
-        else:
-            made.append(PlotSeries(name, [], []))
+        if not own:
+            continue
         when, moved = ([r[k] for r in own] for k in ("years", "change_percent"))
         made.append(PlotSeries(f"{name}, visits", when, moved, kind="points"))
     plots = []

@@ -1,0 +1,75 @@
+"""Brains followed over visits: rows, errors beside a known truth, repeats of a day, refused patients."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+
+from hounsfield.applications.brain_mri import follow
+from hounsfield.core.errors import BadInput
+from hounsfield.core.index import Series
+from hounsfield.core.volume import Volume
+from hounsfield.steps.brain.course import BrainChange, BrainCourse, VisitFound
+from hounsfield.steps.brain.error_bar import Interval
+from hounsfield.steps.brain.pictures import BrainPicture
+from hounsfield.steps.brain.scan import BrainVisit
+from hounsfield.steps.brain.visit import VisitVolumes
+from hounsfield.steps.visits import Patient, Visit
+
+pytest.importorskip("statsmodels", reason="the cohort's trajectories need hounsfield[atrophy]")
+PICTURE = BrainPicture(np.zeros((4, 4, 3), np.uint8), "a picture")
+BIAS, HALF = 0.1, 0.25
+"""What the made-up measurement is off by, and half its interval, in per cent."""
+
+
+def measured(visits: list[BrainVisit], *, pictures: bool = True) -> BrainCourse:
+    """A course in which each later visit's first voxel is the true change in thousandths of a per cent."""
+    if len(visits) < 2:
+        raise BadInput("one visit was given; expected two")
+    found = [VisitFound(v.day, VisitVolumes(1000, 600, 400, 200, 30, 1200), (), (PICTURE,)) for v in visits]
+    changes = []
+    for n, visit in enumerate(visits[1:], 1):
+        assert visit.t1 is not None
+        told = float(visit.t1.data.flat[0]) / 1000 + BIAS
+        bar = Interval(told, told - HALF, told + HALF)
+        changes.append(BrainChange(0, n, 1.0, bar, bar, None, 1.0, 0.99, told / 100, 0.001, PICTURE))
+    return BrainCourse(tuple(found), tuple(changes), (0.0,), changes[-1].per_year, ())
+
+
+def patient(number: int, truth: tuple[float, ...], days: tuple[int, ...], group: str) -> Patient:
+    visits = []
+    for n, (true, day) in enumerate(zip(truth, days, strict=True)):
+        image = Series(f"{number}-{n}", (f"{number}/{round(true * 1000)}.dcm",), "dicom", (8, 8, 8))
+        row = {"diagnosis": group, "pbvc_from_first": str(true)}
+        visits.append(Visit((image,), date(2020, 1, 1) + timedelta(days=day), str(n), row))
+    return Patient(f"patient {number}", tuple(visits))
+
+
+def read(series: Series) -> Volume:
+    value = int(series.files[0].split("/")[1].removesuffix(".dcm"))
+    return Volume(np.full((1, 8, 8, 8), value, np.int16), np.eye(4), (), True)
+
+
+def test_changes_stand_beside_the_truth_by_group_with_repeats_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "measure_patient", measured)
+    rng = np.random.default_rng(0)
+    patients = []
+    for n in range(12):
+        slope = -0.4 if n % 2 else -1.5
+        years = rng.uniform(1, 3)
+        day = int(365.25 * years)
+        truth = (0.0, slope * years, slope * years) if n < 6 else (0.0, 0.0, slope * years)
+        days = (0, day, day) if n < 6 else (0, 0, day)
+        patients.append(patient(n, truth, days, "normal" if n % 2 else "dementia"))
+    patients.append(patient(12, (0.0,), (0,), "normal"))
+    told = follow.follow_brains(patients, read)
+    by = {(f.name, f.label): f for f in told.clinical.findings}
+    assert by["brain_change_error_percent", "median"].value == pytest.approx(BIAS, abs=2e-3)
+    assert by["error_bar_covers_truth", ""].value == 1.0 and by["error_bar_covers_truth", ""].n == 18
+    assert by["same_day_difference_percent", "median"].value == pytest.approx(BIAS, abs=2e-3)
+    normal, ill = (by["brain_change_per_year_percent", g].value for g in ("normal", "dementia"))
+    assert normal is not None and ill is not None and ill < -1.2 < -0.6 < normal < 0
+    assert told.refused == {"one visit was given; expected two": 1} and len(told.rows) == 36
+    assert {p.kind for p in told.clinical.pictures} == {"clinical"}
