@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import uuid
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pydicom.dataset import FileMetaDataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from hounsfield.core.errors import BadInput
 
-__all__ = ["NOTICE", "file_meta", "require_fresh", "stable_uid", "table_of", "write_whole"]
+__all__ = ["NOTICE", "describe_person", "file_meta", "require_fresh", "stable_uid", "write_whole"]
 
 NOTICE = "PHANTOM - NOT A PATIENT"
 
@@ -39,6 +36,22 @@ def file_meta(sop_class: UID) -> FileMetaDataset:
     return meta
 
 
+def describe_person(dataset: Dataset, *, number: int, sex: str, age: int) -> None:
+    """Fill in the patient module (PS3.3 C.7.1.1): a name, an identifier and a comment that say what it is.
+
+    >>> made = Dataset()
+    >>> describe_person(made, number=7, sex="F", age=61)
+    >>> made.PatientID, made.PatientAge
+    ('PHANTOM-0007', '061Y')
+    """
+    dataset.PatientName = f"PHANTOM^{number:04d}"
+    dataset.PatientID = f"PHANTOM-{number:04d}"
+    dataset.PatientBirthDate = ""
+    dataset.PatientSex = sex
+    dataset.PatientAge = f"{age:03d}Y"
+    dataset.PatientComments = NOTICE
+
+
 def require_fresh(out: Path, *, patients: int, fewest: int, most: int, why: str, seed: int) -> None:
     """Raise BadInput unless so many patients can be written there; `why` says what needs the range."""
     if not fewest <= patients <= most:
@@ -53,19 +66,6 @@ def require_fresh(out: Path, *, patients: int, fewest: int, most: int, why: str,
             f"{out.name} exists and is not an empty folder: expected a new or an empty folder;"
             " choose another one for the phantom."
         )
-
-
-def table_of(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> str:
-    """The rows as CSV with a header line.
-
-    >>> table_of(("a", "b"), [{"a": 1, "b": "x"}])
-    'a,b\\n1,x\\n'
-    """
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
 
 
 def write_whole(path: Path, data: bytes) -> None:

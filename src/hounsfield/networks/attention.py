@@ -15,10 +15,7 @@ from torch import Tensor, nn
 
 from hounsfield.core import plan
 from hounsfield.core.errors import BadInput
-from hounsfield.networks.classifier import Classifier
 from hounsfield.networks.compact import CompactNet
-from hounsfield.networks.freeze import layers_with_parameters
-from hounsfield.networks.links import Link, links_of
 from hounsfield.networks.pretrained import refuse_pretrained, start_from
 
 __all__ = ["AttentionNet", "build_attention"]
@@ -26,7 +23,7 @@ __all__ = ["AttentionNet", "build_attention"]
 _HIDDEN = 64
 
 
-class AttentionNet(Classifier):
+class AttentionNet(CompactNet):
     """`CompactNet`'s features, pooled by attention: `attention` gives the weight of each place.
 
     The logit of an output is the sum over places of weight x (the place's features by the output's row of the
@@ -43,21 +40,13 @@ class AttentionNet(Classifier):
 
     def __init__(
         self, *, size: Sequence[int], channels: int, outputs: int, dropout: float = 0.0, **shape: Any
-    ):
-        super().__init__()
-        seen = CompactNet(size=size, channels=channels, outputs=1, **shape)
-        wide = seen.classifier.in_features
-        self.body = seen.body
+    ) -> None:
+        super().__init__(size=size, channels=channels, outputs=outputs, dropout=dropout, **shape)
+        wide = self.classifier.in_features
         self.seen = nn.Sequential(nn.Linear(wide, _HIDDEN), nn.Tanh())
         self.gate = nn.Sequential(nn.Linear(wide, _HIDDEN), nn.Sigmoid())
         self.weight = nn.Linear(_HIDDEN, 1)
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(wide, outputs)
         nn.init.zeros_(self.weight.weight)  # every place counts alike before anything is learned
-
-    def features(self, x: Tensor) -> Tensor:
-        maps: Tensor = self.body(x)
-        return maps
 
     def attention(self, feature_map: Tensor) -> Tensor:
         """The weight (N, positions) of every place of a feature map; they sum to 1."""
@@ -75,20 +64,8 @@ class AttentionNet(Classifier):
         evidence = torch.einsum("nfp,of->nop", feature_map.flatten(2).float(), self.classifier.weight.float())
         return evidence * self.attention(feature_map)[:, None]
 
-    def head(self, feature_map: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(self.dropout(self.pooled(feature_map)))
-        return logits
-
-    def layers(self) -> tuple[nn.Module, ...]:
-        return layers_with_parameters(self.body)
-
-    def links(self) -> tuple[Link, ...]:
-        head = (
-            Link("pool", self.pooled, (self.seen, self.gate, self.weight), head=True),
-            Link("dropout", self.dropout, (self.dropout,), head=True),
-            Link("classifier", self.classifier, (self.classifier,), head=True),
-        )
-        return (*links_of(self.body, "body"), *head)
+    def pooling(self) -> tuple[nn.Module, ...]:
+        return self.seen, self.gate, self.weight
 
 
 def build_attention(

@@ -85,6 +85,10 @@ class CompactNet(Classifier):
         average = feature_map.mean(self.axes)
         return torch.cat([average, feature_map.amax(self.axes)], 1) if self.pool == "both" else average
 
+    def pooling(self) -> tuple[nn.Module, ...]:
+        """The modules that pool, where any of them learns."""
+        return ()
+
     def head(self, feature_map: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.dropout(self.pooled(feature_map)))
         return logits
@@ -94,7 +98,7 @@ class CompactNet(Classifier):
 
     def links(self) -> tuple[Link, ...]:
         head = (
-            Link("pool", self.pooled, head=True),
+            Link("pool", self.pooled, self.pooling(), head=True),
             Link("dropout", self.dropout, (self.dropout,), head=True),
             Link("classifier", self.classifier, (self.classifier,), head=True),
         )

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hounsfield.core.errors import BadInput
 from hounsfield.core.evidence import Evidence, Finding
 from hounsfield.core.index import Index
 from hounsfield.core.progress import Progress, Silent
 from hounsfield.io.catalogue import read_volume
+from hounsfield.io.csv_text import table_of
 from hounsfield.io.files import write_text
 from hounsfield.io.source import Source
 from hounsfield.pipeline.seeing import scanned
@@ -68,7 +66,8 @@ def follow_visits(
         _refuse_nothing(told, patients)
         with clock.step("report") as said:
             evidence = _evidence(study, index, patients, told, clock)
-            write_text(folder.path / "measurements.csv", _table(told.rows))
+            columns = tuple(dict.fromkeys(key for row in told.rows for key in row))
+            write_text(folder.path / "measurements.csv", table_of(columns, told.rows))
             path = report(evidence, told.clinical.pictures, folder.path)
             said.append(str(path))
     return Measured(folder.path, evidence, told, path)
@@ -124,13 +123,3 @@ def _evidence(
         phantom=study.phantom,
     )
     return with_clinical(evidence, told.clinical)
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as CSV, with all their columns in the order in which they first appear."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n", restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()

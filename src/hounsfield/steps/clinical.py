@@ -73,12 +73,12 @@ def with_clinical(evidence: Evidence, told: Clinical) -> Evidence:
 def as_finding(
     estimate: Estimate, *, name: str = "", label: str = "", group: str = "", note: str = ""
 ) -> Finding:
-    """An estimate as a finding of the report; its reason is the note where it has no number.
+    """An estimate as a finding of the report; why it has no number goes before the note.
 
     >>> as_finding(Estimate("auroc", 0.9, 0.8, 0.95, 40, 30), label="breast").text
     '0.900 (95 % CI 0.800 to 0.950; n = 40)'
     """
     return Finding(
-        name or estimate.name, group, label, estimate.value, estimate.low, estimate.high, estimate.n,
-        estimate.n_patients, estimate.method, note=note or estimate.reason,
+        name or estimate.name, group or estimate.group, label, estimate.value, estimate.low, estimate.high,
+        estimate.n, estimate.n_patients, estimate.method, note=estimate.reason or note,
     )  # fmt: skip

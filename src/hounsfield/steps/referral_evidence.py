@@ -17,9 +17,9 @@ from hounsfield.core.model import Model
 from hounsfield.core.predictions import Predictions, Referrals
 from hounsfield.metrics.abstention import accuracy_coverage_curve
 from hounsfield.metrics.conformal import set_report
-from hounsfield.metrics.intervals import Estimate
 from hounsfield.metrics.measured import proportion
 from hounsfield.metrics.patients import Patients
+from hounsfield.steps.clinical import as_finding
 from hounsfield.steps.refer import UNLIKE
 
 __all__ = ["ReferralEvidence", "referral_findings"]
@@ -79,9 +79,9 @@ def _shares(told: Referrals, right: Bools, owners: Patients) -> list[Finding]:
     kept = proportion(right, ~refer, owners).estimate("accuracy_when_not_referred")
     others = proportion(right, refer, owners).estimate("accuracy_when_referred")
     return [
-        _finding(referred, note=why or "no case"),
-        _finding(kept, note="among the cases that the model keeps"),
-        _finding(others, note="what the model would have been on the cases that it refers"),
+        as_finding(referred, note=why or "no case"),
+        as_finding(kept, note="among the cases that the model keeps"),
+        as_finding(others, note="what the model would have been on the cases that it refers"),
     ]
 
 
@@ -99,7 +99,7 @@ def _unlike(model: Model, predictions: Predictions, told: Referrals, owners: Pat
         loud = share.low is not None and share.low > 2 * kept.limit
         note = f"expected {kept.limit:.3f} where images come as in the training"
         note += f"; odd are {', '.join(f'{what} ({n})' for what, n in odd.most_common(3))}" if odd else ""
-        yield replace(_finding(share, note=note), level="warning" if loud else "info")
+        yield replace(as_finding(share, note=note), level="warning" if loud else "info")
 
 
 def _sets(predictions: Predictions, told: Referrals) -> Iterator[Finding]:
@@ -112,16 +112,16 @@ def _sets(predictions: Predictions, told: Referrals) -> Iterator[Finding]:
         for c, name in enumerate(encoding.classes):
             table = np.ascontiguousarray(told.sets[:, 2 * c : 2 * c + 2])
             for row in set_report(table, answers[:, c], patients=patients):
-                yield replace(_finding(row), label=name)
+                yield as_finding(row, label=name)
         return
     names = [encoding.classes[k] for k in answers.tolist()]
     for row in set_report(told.sets, answers, patients=patients, groups=names):
-        yield replace(_finding(row), label=row.group, group="")
+        yield replace(as_finding(row), label=row.group, group="")
     for group, members in _groups(predictions):
         rows = np.flatnonzero(members)
         some = [patients[r] for r in rows.tolist()]
         for row in set_report(told.sets[rows], answers[rows], patients=some):
-            yield replace(_finding(row), group=group)
+            yield as_finding(row, group=group)
 
 
 def _groups(predictions: Predictions) -> list[tuple[str, Bools]]:
@@ -178,10 +178,3 @@ def _reasons(told: Referrals) -> list[dict[str, Any]]:
     n = len(told.reasons)
     rows = [{"reason": reason, "cases": count, "share": count / n} for reason, count in told.counts.items()]
     return [*rows, {"reason": "any", "cases": int(told.refer.sum()), "share": float(told.refer.mean())}]
-
-
-def _finding(e: Estimate, *, note: str = "") -> Finding:
-    return Finding(
-        e.name, group=e.group, value=e.value, low=e.low, high=e.high, n=e.n, n_patients=e.n_patients,
-        method=e.method, note=e.reason or note,
-    )  # fmt: skip

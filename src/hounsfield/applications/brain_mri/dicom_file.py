@@ -16,7 +16,7 @@ from pydicom.uid import UID
 
 from hounsfield.applications.brain_mri.cohort import Role
 from hounsfield.applications.brain_mri.scan import Visit
-from hounsfield.applications.phantom_files import NOTICE, file_meta, stable_uid
+from hounsfield.applications.phantom_files import NOTICE, describe_person, file_meta, stable_uid
 
 __all__ = ["SOP_CLASS", "SeriesIdentity", "series_files"]
 
@@ -70,12 +70,7 @@ def _identify(dataset: Dataset, visit: Visit, role: Role, identity: SeriesIdenti
     dataset.ReferringPhysicianName = ""
     dataset.StudyDescription = "PHANTOM BRAIN MRI"
     dataset.SeriesDescription = visit.scanner.protocol
-    dataset.PatientName = f"PHANTOM^{role.number:04d}"
-    dataset.PatientID = f"PHANTOM-{role.number:04d}"
-    dataset.PatientBirthDate = ""
-    dataset.PatientSex = role.sex
-    dataset.PatientAge = f"{int(visit.age):03d}Y"
-    dataset.PatientComments = NOTICE
+    describe_person(dataset, number=role.number, sex=role.sex, age=int(visit.age))
     dataset.StudyInstanceUID = identity.study_uid
     dataset.SeriesInstanceUID = identity.series_uid
     dataset.FrameOfReferenceUID = identity.frame_uid

@@ -27,9 +27,10 @@ import numpy as np
 from hounsfield.applications.brain_mri.cohort import Role, sample_anatomy, sample_roles
 from hounsfield.applications.brain_mri.dicom_file import SeriesIdentity, series_files
 from hounsfield.applications.brain_mri.scan import Truth, Visit, percentage_change, take_visits
-from hounsfield.applications.phantom_files import NOTICE, require_fresh, stable_uid, table_of, write_whole
+from hounsfield.applications.phantom_files import NOTICE, require_fresh, stable_uid, write_whole
 from hounsfield.core.errors import BadInput
 from hounsfield.core.volume import Volume
+from hounsfield.io.csv_text import table_of
 from hounsfield.io.nifti_write import write_nifti
 
 __all__ = ["COLUMNS", "FEWEST_MATRIX", "FEWEST_PATIENTS", "LABELS", "MOST_PATIENTS", "write_cohort"]

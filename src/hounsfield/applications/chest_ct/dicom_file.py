@@ -17,7 +17,7 @@ from pydicom.uid import UID
 from hounsfield.applications.chest_ct.cohort import Role
 from hounsfield.applications.chest_ct.scan import Scan
 from hounsfield.applications.chest_ct.scanners import Scanner
-from hounsfield.applications.phantom_files import NOTICE, file_meta, stable_uid
+from hounsfield.applications.phantom_files import NOTICE, describe_person, file_meta, stable_uid
 
 __all__ = ["SOP_CLASS", "SeriesIdentity", "series_files"]
 
@@ -78,12 +78,7 @@ def _identify(dataset: Dataset, role: Role, scanner: Scanner, identity: SeriesId
     dataset.ReferringPhysicianName = ""
     dataset.StudyDescription = "PHANTOM CHEST CT"
     dataset.SeriesDescription = f"CHEST {scanner.slice_mm:.1f} {scanner.kernel.name}"
-    dataset.PatientName = f"PHANTOM^{role.number:04d}"
-    dataset.PatientID = f"PHANTOM-{role.number:04d}"
-    dataset.PatientBirthDate = ""
-    dataset.PatientSex = role.sex
-    dataset.PatientAge = f"{role.age:03d}Y"
-    dataset.PatientComments = NOTICE
+    describe_person(dataset, number=role.number, sex=role.sex, age=role.age)
     dataset.StudyInstanceUID = identity.study_uid
     dataset.SeriesInstanceUID = identity.series_uid
     dataset.FrameOfReferenceUID = identity.frame_uid

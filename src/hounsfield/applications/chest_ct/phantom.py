@@ -27,9 +27,10 @@ from hounsfield.applications.chest_ct.dicom_file import SeriesIdentity, series_f
 from hounsfield.applications.chest_ct.scan import Scan, take_scan
 from hounsfield.applications.chest_ct.scanners import SCANNERS
 from hounsfield.applications.chest_ct.visits import Visit, visits_of
-from hounsfield.applications.phantom_files import NOTICE, require_fresh, stable_uid, table_of, write_whole
+from hounsfield.applications.phantom_files import NOTICE, require_fresh, stable_uid, write_whole
 from hounsfield.core.errors import BadInput
 from hounsfield.core.volume import Volume
+from hounsfield.io.csv_text import table_of
 from hounsfield.io.nifti_write import write_nifti
 
 __all__ = [

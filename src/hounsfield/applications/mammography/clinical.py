@@ -44,7 +44,7 @@ def screening(asked: Asked) -> Clinical:
         *_ranked("view", table.scores[:, 0], table.answers, table.patients),
         *_ranked("breast", breasts.score, breasts.answer, breasts.patient),
         *_ranked("patient", patients.score, patients.answer, patients.patient),
-        *_rates(asked, sides),
+        *_rates(asked, patients),
         *_missing(table, sides, views_of(asked.cases)),
         *_by_group(breasts, table),
     ]
@@ -83,13 +83,11 @@ def _ranked(
     return [as_finding(e, name=n, label=what) for n, e in zip(names, found, strict=True)]
 
 
-def _rates(asked: Asked, sides: Sequence[str]) -> list[Finding]:
+def _rates(asked: Asked, patients: Breasts) -> list[Finding]:
     """Recall rate and cancers found per 1,000 women at the model's threshold on a breast's score."""
-    table, point = asked.table, asked.model.operating_point
-    assert isinstance(table, Predictions)
+    point = asked.model.operating_point
     if not point.values:
         return []
-    patients = breasts_of(table, sides).patients()
     if len(patients.score) < MIN_CASES:
         return [Finding("recall_rate", n=len(patients.score), note="too few patients with a known side")]
     called, sick = patients.score >= point.values[0], patients.answer > 0
@@ -110,14 +108,14 @@ def _rates(asked: Asked, sides: Sequence[str]) -> list[Finding]:
 
 def _missing(table: Predictions, sides: Sequence[str], views: Sequence[str]) -> list[Finding]:
     """What is lost where a breast has only one of its views: paired with both views of the same breast."""
-    found = []
+    found: list[Finding] = []
+    both = {key for key, n in _counted(table, sides, views).items() if {"CC", "MLO"} <= n}
+    rows = np.array([(p, s) in both for p, s in zip(table.patients, sides, strict=True)], bool)
+    if not rows.any():
+        return found
+    all_of = breasts_of(table, sides, keep=rows)
     for view in ("CC", "MLO"):
-        keep = np.array([v == view for v in views])
-        both = {key for key, n in _counted(table, sides, views).items() if {"CC", "MLO"} <= n}
-        rows = np.array([(p, s) in both for p, s in zip(table.patients, sides, strict=True)], bool)
-        if not rows.any():
-            continue
-        one, all_of = breasts_of(table, sides, keep=rows & keep), breasts_of(table, sides, keep=rows)
+        one = breasts_of(table, sides, keep=rows & np.array([v == view for v in views]))
         if len(np.unique(one.answer)) < 2 or not np.array_equal(one.answer, all_of.answer):
             continue
         gap = auroc_difference(one.score, all_of.score, all_of.answer, patients=np.array(all_of.patient))

@@ -18,7 +18,7 @@ from pydicom.uid import UID, RLELossless
 
 from hounsfield.applications.mammography.acquisition import Scanner
 from hounsfield.applications.mammography.cohort import Patient, Shot
-from hounsfield.applications.phantom_files import NOTICE, file_meta
+from hounsfield.applications.phantom_files import NOTICE, describe_person, file_meta
 
 __all__ = ["SOP_CLASS", "Identity", "dicom_bytes"]
 
@@ -104,12 +104,7 @@ def _identify(dataset: Dataset, patient: Patient, shot: Shot, scanner: Scanner, 
     dataset.ReferringPhysicianName = ""
     dataset.StudyDescription = "PHANTOM MAMMOGRAPHY, FOUR VIEWS"
     dataset.SeriesDescription = f"{shot.laterality} {shot.view}"
-    dataset.PatientName = f"PHANTOM^{patient.number:04d}"
-    dataset.PatientID = f"PHANTOM-{patient.number:04d}"
-    dataset.PatientBirthDate = ""
-    dataset.PatientSex = "F"
-    dataset.PatientAge = f"{patient.age:03d}Y"
-    dataset.PatientComments = NOTICE
+    describe_person(dataset, number=patient.number, sex="F", age=patient.age)
     dataset.StudyInstanceUID = identity.study_uid
     dataset.SeriesInstanceUID = identity.series_uid
     dataset.StudyID = f"{patient.number}"

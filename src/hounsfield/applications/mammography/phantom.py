@@ -15,7 +15,8 @@ from hounsfield.applications.mammography.acquisition import SCANNERS, Picture, t
 from hounsfield.applications.mammography.cohort import Patient, Shot, sample_patients
 from hounsfield.applications.mammography.dicom_file import Identity, dicom_bytes
 from hounsfield.applications.mammography.marker import burn_marker
-from hounsfield.applications.phantom_files import NOTICE, require_fresh, stable_uid, table_of, write_whole
+from hounsfield.applications.phantom_files import NOTICE, require_fresh, stable_uid, write_whole
+from hounsfield.io.csv_text import table_of
 
 __all__ = ["COLUMNS", "FEWEST_PATIENTS", "LABELS", "MOST_PATIENTS", "write_cohort"]
 

@@ -21,7 +21,7 @@ from hounsfield.metrics.intervals import MIN_CASES
 from hounsfield.steps.clinical import Asked
 from hounsfield.steps.detection.matched import matched
 from hounsfield.steps.detection.table import Detected
-from hounsfield.steps.nodules.reader_list import listed_rows
+from hounsfield.steps.nodules.reader_list import listed_rows, reader_list
 
 __all__ = ["reading"]
 
@@ -55,8 +55,9 @@ def reading(asked: Asked) -> Clinical:
             continue
         kinds.update(n.density for n in scan.nodules)
         rows += _compared(scan, mine, of_lesion, table, case.patient)
-        if len(lists) < _SHOWN and scan.listed:
-            shown = [{k: row[k] for k in _COLUMNS} for row in listed_rows(scan.listed)]
+        if len(lists) < _SHOWN and scan.nodules:
+            listed = listed_rows(reader_list(scan.nodules, scan.lungs, malignancy=scan.malignancy))
+            shown = [{k: row[k] for k in _COLUMNS} for row in listed]
             lists[f"Nodules of {case.id}, those of most concern first"] = shown
     return Clinical(
         "Lung nodules",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hounsfield.applications.nodule.measured import Scan, malignancies, measured_scan
+from hounsfield.applications.nodule.measured import Scan, measured_scan
 from hounsfield.core.clinical import Clinical, Plot, PlotSeries
 from hounsfield.core.errors import BadInput
 from hounsfield.core.evidence import Finding
@@ -85,7 +85,7 @@ def _patient(patient: Patient, read: Callable[[Series], Volume], places: Places)
         told = follow_up(_examined(scans[number - 1], first), _examined(scans[number], second))
         rows += [
             {"patient": patient.key, "visit": number + 1, "days": told.days, **row}
-            for row in _listed(scans[number], scans[number - 1], told, second)
+            for row in _listed(scans[number], scans[number - 1], told)
         ]
     return rows
 
@@ -101,9 +101,10 @@ def _examined(scan: Scan, visit: Visit) -> Examined:
     return Examined(scan.volume, scan.lungs, scan.nodules, visit.day, visit.images[0].patient)
 
 
-def _listed(scan: Scan, earlier: Scan, told: FollowUp, visit: Visit) -> list[dict[str, Any]]:
-    score = malignancies(scan.nodules, scan.lungs, visit.images[0])
-    listed = reader_list(scan.nodules, scan.lungs, followed=told, earlier=earlier.nodules, malignancy=score)
+def _listed(scan: Scan, earlier: Scan, told: FollowUp) -> list[dict[str, Any]]:
+    listed = reader_list(
+        scan.nodules, scan.lungs, followed=told, earlier=earlier.nodules, malignancy=scan.malignancy
+    )
     return [dict(row) for row in listed_rows(listed)]
 
 

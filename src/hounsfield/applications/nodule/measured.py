@@ -13,9 +13,8 @@ from hounsfield.core.volume import Volume
 from hounsfield.steps.nodules.lungs import Lungs, find_lungs
 from hounsfield.steps.nodules.malignancy import brock_probability
 from hounsfield.steps.nodules.measure import NoduleMeasures, measure_nodules
-from hounsfield.steps.nodules.reader_list import Listed, reader_list
 
-__all__ = ["Scan", "lps_of", "malignancies", "measured_scan"]
+__all__ = ["Scan", "lps_of", "measured_scan"]
 
 _UNKNOWN_AGE = 62.0
 """The age at which the Brock model is centred, where none is known."""
@@ -23,13 +22,16 @@ _UNKNOWN_AGE = 62.0
 
 @dataclass(frozen=True)
 class Scan:
-    """A scan with its lungs, its nodules, and for each of them which place was asked for (its row)."""
+    """A scan with its lungs, its nodules, and for each of them which place was asked for (its row).
+
+    `malignancy` is the Brock probability of each, None where it cannot be told.
+    """
 
     volume: Volume
     lungs: Lungs
     nodules: tuple[NoduleMeasures, ...]
     asked: tuple[int, ...]
-    listed: tuple[Listed, ...]
+    malignancy: list[float] | None
 
 
 def lps_of(voxels: NDArray[np.float64], affine: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -51,11 +53,11 @@ def measured_scan(volume: Volume, series: Series, voxels: NDArray[np.float64]) -
     found = measure_nodules(volume, lps_of(voxels, volume.affine), lungs)
     kept = [(row, one) for row, one in enumerate(found) if one is not None]
     nodules = tuple(one for _, one in kept)
-    listed = reader_list(nodules, lungs, malignancy=malignancies(nodules, lungs, series))
-    return Scan(volume, lungs, nodules, tuple(row for row, _ in kept), tuple(listed))
+    score = _malignancies(nodules, lungs, series)
+    return Scan(volume, lungs, nodules, tuple(row for row, _ in kept), score)
 
 
-def malignancies(nodules: Sequence[NoduleMeasures], lungs: Lungs, series: Series) -> list[float] | None:
+def _malignancies(nodules: Sequence[NoduleMeasures], lungs: Lungs, series: Series) -> list[float] | None:
     """The Brock probability of each nodule; None where the header does not say the sex."""
     if series.sex not in ("F", "M"):
         return None

@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
-from hounsfield.applications.phantom_files import NOTICE, file_meta
+from hounsfield.applications.phantom_files import NOTICE, describe_person, file_meta
 from hounsfield.applications.retinopathy.cameras import CAMERAS, Camera
 from hounsfield.applications.retinopathy.cohort import Patient, Shot
 from hounsfield.applications.retinopathy.photograph import Photograph
@@ -65,12 +65,7 @@ def _identify(dataset: Dataset, patient: Patient, shot: Shot, camera: Camera, id
     dataset.ReferringPhysicianName = ""
     dataset.StudyDescription = "PHANTOM FUNDUS PHOTOGRAPHY"
     dataset.SeriesDescription = f"{'OD' if shot.eye == 'R' else 'OS'} COLOUR"
-    dataset.PatientName = f"PHANTOM^{patient.number:04d}"
-    dataset.PatientID = f"PHANTOM-{patient.number:04d}"
-    dataset.PatientBirthDate = ""
-    dataset.PatientSex = patient.sex
-    dataset.PatientAge = f"{patient.age:03d}Y"
-    dataset.PatientComments = NOTICE
+    describe_person(dataset, number=patient.number, sex=patient.sex, age=patient.age)
     dataset.StudyInstanceUID = identity.study_uid
     dataset.SeriesInstanceUID = identity.series_uid
     dataset.SynchronizationFrameOfReferenceUID = identity.frame_uid

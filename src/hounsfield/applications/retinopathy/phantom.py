@@ -22,12 +22,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hounsfield.applications.phantom_files import NOTICE, require_fresh, stable_uid, table_of, write_whole
+from hounsfield.applications.phantom_files import NOTICE, require_fresh, stable_uid, write_whole
 from hounsfield.applications.retinopathy.cameras import CAMERAS
 from hounsfield.applications.retinopathy.cohort import GRADES, Patient, Shot, sample_patients
 from hounsfield.applications.retinopathy.dicom_file import Identity, dicom_bytes
 from hounsfield.applications.retinopathy.lesions import KINDS
 from hounsfield.applications.retinopathy.photograph import Photograph, take_photograph
+from hounsfield.io.csv_text import table_of
 
 __all__ = [
     "COLUMNS",
