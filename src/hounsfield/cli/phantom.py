@@ -19,7 +19,9 @@ __all__ = ["phantom"]
 @click.option("--seed", default=0, show_default=True, help="The same seed writes the same files.")
 @as_json_option
 def phantom(application: str, out: Path, patients: int | None, seed: int, as_json: bool) -> None:
-    """Write the phantom cohort of APPLICATION (mammography, chest-ct) as DICOM with its label table."""
+    """Write the phantom cohort of APPLICATION (mammography, retinopathy, nodule, atrophy; chest-ct: a nodule
+    scan at one visit) as DICOM with its label table.
+    """
     from hounsfield.applications.catalogue import APPLICATIONS
 
     chosen = APPLICATIONS[application]()

@@ -111,16 +111,21 @@ class Detection(Section):
 
     `classes` names what is marked. `shape` is "sphere" (centre and diameter) or "box". The head stands on
     the feature map whose cell is `stride` voxels (k, j, i) of the grid wide. `negatives` hard negatives are
-    learned from for each positive cell. Candidates of a score below `least_score` are dropped, at most
-    `most` an image are kept, and those that overlap by `fuse` are fused (weighted box fusion, Solovyev
-    2021). `match` says which candidate counts as a hit: "centre" (inside the lesion's radius, LUNA16's rule)
-    or "overlap" (an intersection over union of at least `match_iou`).
+    learned from for each positive cell. After the shares `searched` of all epochs the training images are
+    searched, and from then on `hard` of a batch's patches show what was taken for an object.
+
+    Candidates of a score below `least_score` are dropped, at most `most` an image are kept, and those that
+    overlap by `fuse` are fused (weighted box fusion, Solovyev 2021). `match` says which candidate counts as
+    a hit: "centre" (inside the lesion's radius, LUNA16's rule) or "overlap" (an intersection over union of
+    at least `match_iou`).
     """
 
     classes: tuple[str, ...] = ()
     shape: Literal["sphere", "box"] = "sphere"
     stride: Three = (1, 4, 4)
     negatives: Positive = 100
+    searched: tuple[Chance, ...] = ()
+    hard: Chance = 0.35
     least_score: float = Field(0.01, ge=0, lt=1)
     most: Positive = 100
     fuse: float = Field(0.2, gt=0, lt=1)

@@ -57,6 +57,9 @@ class Classifying:
             found["val_group_loss"] = self._balanced_loss(learner, self.balance, logits)
         return found
 
+    def closed(self, learner: Learner, epoch: int) -> None:
+        """Nothing."""
+
     def keep(self, learner: Learner, folder: Path) -> None:
         rule = self.job.plan.validation
         logits = validation_logits(self.job, learner, self.batches, self.validation, test_time=rule.test_time)

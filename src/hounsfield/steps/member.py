@@ -163,6 +163,7 @@ class _Training:
         """Validate, remember the epoch and the best weights, and report."""
         began = time.perf_counter()
         measured = self.task.measured(self.learner)
+        self.task.closed(self.learner, place.epoch)
         epoch: dict[str, Any] = {
             "epoch": place.epoch,
             "train_loss": place.total / max(1, place.seen),

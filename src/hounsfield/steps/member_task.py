@@ -52,6 +52,10 @@ class MemberTask(Protocol):
         """What an epoch reached on the validation fold, by name."""
         ...
 
+    def closed(self, learner: Learner, epoch: int) -> None:
+        """What is done behind an epoch, counted from 0, before it is saved: all processes call it."""
+        ...
+
     def keep(self, learner: Learner, folder: Path) -> None:
         """Write what the finished member says of its validation fold: all processes call it, rank 0 does."""
         ...

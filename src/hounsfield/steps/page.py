@@ -97,7 +97,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "count": _count, "plainly": _plainly}
+    environment.filters |= {"number": _number, "count": _count, "plainly": _plainly, "chance": _chance}
     environment.filters |= {"words": _words, "metric": _metric_title, "entries": _entries}
     environment.filters |= {"source": _source}
     return environment
@@ -117,6 +117,11 @@ def _glossary(task: str) -> Row:
 def _number(value: float | None, digits: int = 3) -> str:
     """Three decimals, a leading zero (without it .5 is misread as 5) and a true minus."""
     return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def _chance(p: float) -> str:
+    """A p value behind its sign: one that would be written 0.000 is below 0.001."""
+    return "< 0.001" if p < 0.0005 else f"= {_number(p)}"
 
 
 def _plainly(value: float | None) -> str:

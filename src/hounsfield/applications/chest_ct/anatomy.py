@@ -218,7 +218,8 @@ def _outer(hu, x, y, z, cage, grain, width, body):  # type: ignore[no-untyped-de
 
 @compiled
 def _inner(hu, x, y, z, cage, grain, broad, widths, body):  # type: ignore[no-untyped-def]
-    # What the ribs hold: mediastinum, heart, liver and spleen, then the lungs over them.
+    # What the ribs hold: mediastinum, heart, liver and spleen, the spine, then the lungs over them, so that
+    # no bone stands in a lung.
     s = body.scale
     width = widths[0]
     hu = _laid(hu, -78.0 + 22.0 * grain, cage, width)
@@ -235,6 +236,7 @@ def _inner(hu, x, y, z, cage, grain, broad, widths, body):  # type: ignore[no-un
     hu = _laid(hu, _BLOOD + 3.0 * grain, max(heart + 3.0 + 1.5 * broad, -under), width)
     gullet = math.sqrt((x - 5 * s) ** 2 + (0.8 * (y - body.spine_y + 25 * s)) ** 2) - 7.0 * s
     hu = _laid(hu, 38.0, max(gullet, cage), width)
+    hu = _bones(hu, x, y, z, cage, width, body)
     upright, lying = lung_walls(x, y, z, cage, heart, body)
     outside = max(upright / width, lying / max(width, 0.75 * widths[1]))
     if outside < 0.5:
@@ -278,7 +280,9 @@ def _paint(out, origin, spacing, coarse, fine, body):  # type: ignore[no-untyped
                     hu = _table(_outer(hu, x, y, z, cage, grain, width, body), x, y, body, width)
                 if cage < width:
                     hu = _inner(hu, x, y, z, cage, grain, broad, widths, body)
-                out[k, j, i] = _bones(hu, x, y, z, cage, width, body)
+                else:
+                    hu = _bones(hu, x, y, z, cage, width, body)
+                out[k, j, i] = hu
 
 
 def tissue(

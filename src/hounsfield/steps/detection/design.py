@@ -37,6 +37,19 @@ _BATCH = {("cpu", True): 4, ("cpu", False): 12, ("cuda", True): 8, ("cuda", Fals
 _ACROSS = 2.5
 """Voxels that a small object (a tenth are smaller) must be wide: finer ones would only cost time."""
 
+_FINER = 25
+"""Percentile of the images' spacings: thin slices show small objects, and thick ones can be drawn finer."""
+
+_SHARP = {
+    "rotation_deg": 0.0,
+    "tilt_deg": 0.0,
+    "zoom": 0.0,
+    "elastic": 0.0,
+    "blur": 0.0,
+    "low_resolution": 0.0,
+}
+"""What blurs is left out: an object of two or three voxels does not survive being drawn between them."""
+
 _MOST_STRIDE = {True: 8, False: 4}
 
 
@@ -86,9 +99,10 @@ def design_detection(
             classes=tuple(classes),
             shape=shape,
             stride=stride,
+            searched=(0.4, 0.7),
             match="centre" if shape == "sphere" else "overlap",
         ),
-        augment=augment_of(facts, spacing, mirror).model_copy(update={"elastic": 0.0}),
+        augment=augment_of(facts, spacing, mirror).model_copy(update=_SHARP),
         network=Network(name="detector", width=_WIDTH[device], depth=5 if facts.flat else 4, widest=256),
         fit=Fit(
             optimiser="adamw",
@@ -113,7 +127,9 @@ def design_detection(
             "grid.foreground": "half of the patches are centred near something marked",
             "detection.stride": "a cell is about half as wide as the median object "
             f"({_by(usual / unit)} voxels)",
+            "detection.searched": "what is taken for an object is rare: it is looked for, and learned from",
             "detection.match": "LUNA16's rule for spheres; overlap for boxes",
+            "augment": "mirrored, lighter, darker, noisier; nothing that blurs the small",
             "network.name": "residual encoder with a feature pyramid, no anchors",
         },
     )
@@ -123,13 +139,13 @@ def _spacing(facts: RegionFacts, small: Real) -> tuple[tuple[float, ...], str]:
     """Spacing (k, j, i) or empty, and why."""
     if facts.spacings.shape[1] != 3:
         return (), "the images do not say their spacing: their voxels are kept"
-    median = np.median(facts.spacings, 0)
-    wanted = np.maximum(median, small / _ACROSS)
+    fine = np.percentile(facts.spacings, _FINER, axis=0)
+    wanted = np.maximum(fine, small / _ACROSS)
     if facts.flat:
-        wanted[0] = median[0]
+        wanted[0] = np.median(facts.spacings[:, 0])
     why = (
-        f"the median of the images, or coarser: an object of {_by(small)} mm, than which a tenth are "
-        f"smaller, is {_ACROSS:g} voxels wide there"
+        f"that of a fine image (a quarter are finer), or coarser: an object of {_by(small)} mm, than which a "
+        f"tenth are smaller, is {_ACROSS:g} voxels wide there"
     )
     return tuple(round(float(s), 3) for s in wanted), why
 

@@ -17,7 +17,7 @@ from hounsfield.steps.regions.grid_store import Placed
 from hounsfield.steps.regions.windows import answer_of, tensor_of
 from hounsfield.tasks.detection import Candidates, decoded, unmirrored
 
-__all__ = ["found_in", "window_divisor"]
+__all__ = ["candidates_of", "found_in", "window_divisor"]
 
 
 def found_in(
@@ -28,7 +28,20 @@ def found_in(
     plan: Plan,
     device: torch.device,
 ) -> Candidates:
-    """Candidates in voxels of the image that lies at `place`, best first, of stored numbers (C, K, J, I).
+    """Candidates in voxels of the image that lies at `place`, best first, of stored numbers (C, K, J, I)."""
+    best = candidates_of(networks, data, levels, plan, device)
+    shift = place.to_native((0.0, 0.0, 0.0))
+    return in_voxels_of_image(best, scale=place.scale, shift=shift, shape=place.native)
+
+
+def candidates_of(
+    networks: Sequence[nn.Module],
+    data: NDArray[Any],
+    levels: Sequence[Sequence[float]],
+    plan: Plan,
+    device: torch.device,
+) -> Candidates:
+    """Candidates in voxels of the grid, best first, of stored numbers (C, K, J, I) on it.
 
     Mirrored views of one network are averaged as maps; networks are views that are fused (`candidates`).
     """
@@ -47,9 +60,7 @@ def found_in(
                 least_score=detection.least_score, most=2 * detection.most,
             )
         )  # fmt: skip
-    best = fused(views, overlap=detection.fuse, least_score=detection.least_score, most=detection.most)
-    shift = place.to_native((0.0, 0.0, 0.0))
-    return in_voxels_of_image(best, scale=place.scale, shift=shift, shape=place.native)
+    return fused(views, overlap=detection.fuse, least_score=detection.least_score, most=detection.most)
 
 
 def window_divisor(network: nn.Module, plan: Plan) -> tuple[int, int, int]:

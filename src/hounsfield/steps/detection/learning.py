@@ -15,7 +15,14 @@ from torch import Tensor
 from hounsfield.core.marked import Marked
 from hounsfield.io.files import whole_file
 from hounsfield.steps.detection.find import found_in
+from hounsfield.steps.detection.hard_places import (
+    hard_places,
+    is_due,
+    kept_places,
+    places_before,
+)
 from hounsfield.steps.regions.batches import PatchBatches
+from hounsfield.steps.regions.task import HardPlaces
 from hounsfield.tasks.detection import Candidates, decoded, detection_loss, targets_of
 
 if TYPE_CHECKING:
@@ -48,6 +55,21 @@ class Detecting:
 
     def begin(self, learner: Learner) -> None:
         """Nothing more than the loss."""
+
+    def closed(self, learner: Learner, epoch: int) -> None:
+        """Search the training images where the plan says so, for places that are hard."""
+        if not is_due(epoch, self.plan.fit.epochs, self.plan.detection.searched):
+            return
+        if self.group.leads:
+            rng = np.random.default_rng(self.job.seed(self.number, 4, epoch))
+            network = learner.judged().eval()
+            found = hard_places(self.job, network, self.batches.training, self.device, rng)
+            kept_places(self.job.member_folder(self.number), epoch, found)
+        self.group.sum(np.zeros(1))  # wait for the file
+
+    def hard(self, epoch: int) -> HardPlaces | None:
+        """The hard places that are known in an epoch."""
+        return places_before(self.job.member_folder(self.number), epoch)
 
     def centre(self, store: GridStore, case: str, rng: np.random.Generator) -> NDArray[np.float64] | None:
         """The centre of an object of the case; None where it has none."""

@@ -83,20 +83,34 @@ class PatchBatches:
         who = np.concatenate([cases[rng.permutation(len(cases))] for _ in range(rounds)])[:n]
         least = max(1, round(self.plan.grid.foreground * self.size)) if self.plan.grid.foreground else 0
         forced = np.arange(n) % self.size < least
+        hard = self.task.hard(number) if number >= 0 else None
+        share = 0.0 if hard is None else self.plan.detection.hard / max(1e-9, 1 - least / self.size)
         corner = np.empty((n, 3))
         for row in range(n):
-            corner[row] = self._corner(int(who[row]), bool(forced[row]), rng)
+            if hard is not None and not forced[row] and rng.random() < share:
+                who[row], centre = hard.drawn(rng)
+                corner[row] = self._around(int(who[row]), centre, rng)
+            else:
+                corner[row] = self._corner(int(who[row]), bool(forced[row]), rng)
         return PatchEpoch(number, who, corner, draw(augment, n, self.shape, rng))
 
     def _corner(self, who: int, forced: bool, rng: np.random.Generator) -> NDArray[np.float64]:
         """Where the first voxel of a patch lies in its case: around something marked, or anywhere inside."""
         case, patch = self.job.cases[who], np.array(self.plan.grid.patch)
-        full = np.array(self.store.rows[case].place.shape)
         centre = self.task.centre(self.store, case, rng) if forced else None
+        if centre is not None:
+            return self._around(who, centre, rng)
+        full = np.array(self.store.rows[case].place.shape)
+        anywhere = np.floor(rng.random(3) * (np.maximum(0, full - patch) + 1))
+        return np.asarray(np.where(full >= patch, anywhere, (full - patch) // 2), float)
+
+    def _around(self, who: int, centre: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+        """Where the first voxel of a patch lies that shows a place, a quarter of its sides off at most."""
+        full, patch = (
+            np.array(self.store.rows[self.job.cases[who]].place.shape),
+            np.array(self.plan.grid.patch),
+        )
         room = np.maximum(0, full - patch)
-        if centre is None:
-            anywhere = np.floor(rng.random(3) * (room + 1))
-            return np.asarray(np.where(full >= patch, anywhere, (full - patch) // 2), float)
         jitter = (rng.random(3) - 0.5) * patch / 2
         wanted = np.clip(np.floor(centre + jitter - patch / 2), 0, room)
         return np.asarray(np.where(full >= patch, wanted, (full - patch) // 2), float)

@@ -43,6 +43,12 @@ class Segmenting:
     def begin(self, learner: Learner) -> None:
         """Nothing more than the loss."""
 
+    def closed(self, learner: Learner, epoch: int) -> None:
+        """Nothing."""
+
+    def hard(self, epoch: int) -> None:
+        """No places but those drawn."""
+
     def centre(self, store: GridStore, case: str, rng: np.random.Generator) -> NDArray[np.float64] | None:
         """A voxel of one of the case's structures, each structure as often as the others."""
         row = store.rows[case]
