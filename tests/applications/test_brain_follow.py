@@ -73,3 +73,31 @@ def test_changes_stand_beside_the_truth_by_group_with_repeats_apart(monkeypatch:
     assert normal is not None and ill is not None and ill < -1.2 < -0.6 < normal < 0
     assert told.refused == {"one visit was given; expected two": 1} and len(told.rows) == 36
     assert {p.kind for p in told.clinical.pictures} == {"clinical"}
+
+
+def test_of_a_visit_the_t1_scan_without_contrast_agent_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[list[BrainVisit]] = []
+
+    def noting(visits: list[BrainVisit], *, pictures: bool = True) -> BrainCourse:
+        taken.append(visits)
+        return measured(visits, pictures=pictures)
+
+    monkeypatch.setattr(follow, "measure_patient", noting)
+
+    def scan(value: int, weighting: str, *, agent: bool = False) -> Series:
+        return Series(
+            str(value), (f"a/{value}.dcm",), "dicom", (8, 8, 8), weighting=weighting, contrast_agent=agent
+        )
+
+    def visit(*images: Series) -> Visit:
+        return Visit(images, date(2020, 1, 1), "", {})
+
+    plain = visit(scan(1, "T2"), scan(2, "T1", agent=True), scan(3, "T1"), scan(4, "FLAIR"))
+    enhanced = visit(scan(5, "DWI"), scan(6, "T1", agent=True))
+    follow.follow_brains([Patient("p", (plain, enhanced))], read)
+    first, second = taken[0]
+    assert first.t1 is not None and first.t1.data.flat[0] == 3 and not first.contrast
+    assert first.flair is not None and first.flair.data.flat[0] == 4
+    assert second.t1 is not None and second.t1.data.flat[0] == 6 and second.contrast
+    refused = follow.follow_brains([Patient("q", (plain, visit(scan(7, "T2"), scan(8, "DWI"))))], read)
+    assert refused.refused is not None and any("only DWI, T2" in said for said in refused.refused)

@@ -24,7 +24,8 @@ class Series:
     series ("echo 2", "b-value 1000"). `stack` is "regular" or "tilt" where the slices' places were checked.
     `compressed` is True where the pixels must be decoded. `affine` is the 4 x 4 matrix from voxel (i, j, k)
     to LPS mm, row by row, of a stack, and `digest` a hash of the headers that gave it: while it is the same,
-    so is the affine.
+    so is the affine. Of MR, `weighting` is what it is weighted by ("T1", "FLAIR", "T2", …, "" where
+    nothing says it), and `contrast_agent` whether the header names one.
 
     >>> Series(id="a.png", files=("a.png",), reader="raster", shape=(1, 28, 28)).is_flat
     True
@@ -60,6 +61,8 @@ class Series:
     compressed: bool = False
     affine: tuple[float, ...] = ()
     digest: str = ""
+    weighting: str = ""
+    contrast_agent: bool = False
 
     @property
     def is_flat(self) -> bool:

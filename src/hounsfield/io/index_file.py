@@ -27,7 +27,7 @@ __all__ = ["IndexWriter", "Previous", "Rescan", "rescanned"]
 
 _BEGAN = b"hounsfield.scan_began_ns"
 _FORMAT = b"hounsfield.index_format"
-_FORMAT_NOW = b"1"  # another one when the same file would give other rows
+_FORMAT_NOW = b"2"  # another one when the same file would give other rows
 _GROUP_ROWS = 32_768
 _WINDOW = 8192  # members whose rows are put in order together
 _KEPT_GROUPS = 2  # of a previous index, in memory

@@ -14,6 +14,7 @@ from hounsfield.core.errors import BadInput
 from hounsfield.core.evidence import Finding, Picture
 from hounsfield.core.index import Series
 from hounsfield.core.volume import Volume
+from hounsfield.io.weighting import weighting_of_words
 from hounsfield.steps.brain.course import BrainCourse, measure_patient
 from hounsfield.steps.brain.scan import BrainVisit
 from hounsfield.steps.following import Followed, Places
@@ -85,14 +86,22 @@ def follow_brains(
 
 
 def _visit(visit: Visit, read: Callable[[Series], Volume]) -> BrainVisit:
-    flair = next((s for s in visit.images if "flair" in s.files[0].casefold()), None)
-    others = [s for s in visit.images if s is not flair and "t2" not in s.files[0].casefold().split("/")[-1]]
-    named = [s for s in others if "t1" in s.files[0].casefold().split("/")[-1]]
-    chosen = (named or others or [None])[0]
+    """The T1-weighted scan of a visit, without contrast agent where there is one, and its FLAIR."""
+    told = [(s, s.weighting or weighting_of_words(s.files[0].split("/")[-1])) for s in visit.images]
+    flair = next((s for s, weighting in told if weighting == "FLAIR"), None)
+    named = [s for s, weighting in told if weighting == "T1"] or [s for s, weighting in told if not weighting]
+    chosen = min(named, key=lambda s: s.contrast_agent, default=None)
+    if chosen is None and flair is None:
+        held = ", ".join(sorted({weighting for _, weighting in told}))
+        raise BadInput(
+            f"a visit holds no T1-weighted scan, only {held}; expected one; give it, or name the scan in its "
+            "description"
+        )
     return BrainVisit(
         None if chosen is None else read(chosen),
         visit.day,
         scanner=chosen.scanner if chosen else "",
+        contrast=bool(chosen and chosen.contrast_agent),
         flair=None if flair is None else read(flair),
         rescan=(visit.row or {}).get("rescan", "") in ("1", "yes", "True", "true"),
     )

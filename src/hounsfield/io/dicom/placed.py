@@ -18,13 +18,15 @@ from hounsfield.io.dicom.datasets import read_header
 from hounsfield.io.dicom.elements import Elements, HeaderFault, age_in_years, faults
 from hounsfield.io.dicom.headers import Headers
 from hounsfield.io.source import Source
+from hounsfield.io.weighting import weighting_of_times, weighting_of_words
 
 __all__ = ["Placed", "digest_of", "series_of"]
 
 _NAMES = """file patient_id issuer_of_patient_id study_instance_uid series_instance_uid sop_instance_uid
     modality body_part_examined laterality image_laterality view_position patient_sex patient_age
     patient_birth_date study_date institution_name manufacturer manufacturer_model_name
-    photometric_interpretation samples_per_pixel bits_stored bits_allocated flags""".split()  # noqa: SIM905
+    photometric_interpretation samples_per_pixel bits_stored bits_allocated flags series_description
+    contrast_bolus_agent repetition_time echo_time inversion_time""".split()  # noqa: SIM905
 _AT_ONCE = 8192
 _WORTH_A_DIGEST = 8  # files: of fewer the place is soon found again
 _OF_THE_FILE = {"file", "size", "mtime_ns", "pixel_offset"}
@@ -116,7 +118,24 @@ def _series(placed: Placed, record: dict[str, Any], files: tuple[str, ...], bits
         volume=placed.volume,
         stack=placed.stack,
         compressed=bool((record["flags"] or 0) & FLAGS["encapsulated"]),
+        weighting=_weighting(record) if text("modality") == "MR" else "",
+        contrast_agent=_names_an_agent(text("contrast_bolus_agent")),
     )
+
+
+def _weighting(record: dict[str, Any]) -> str:
+    def number(name: str) -> float:
+        return float(record[name] or 0.0)
+
+    return weighting_of_words(str(record["series_description"] or "")) or weighting_of_times(
+        repetition_ms=number("repetition_time"), echo_ms=number("echo_time"),
+        inversion_ms=number("inversion_time"),
+    )  # fmt: skip
+
+
+def _names_an_agent(told: str) -> bool:
+    """False where the element is absent, empty, or says that there was none."""
+    return told.casefold() not in ("", "no", "none", "n", "0", "without", "native")
 
 
 def _bits_of_lookup(source: Source, record: dict[str, Any]) -> int:

@@ -46,8 +46,9 @@ _BY_VR = {
     "TM": "acquisition_time",
     "AS": "patient_age",
     "LO": """manufacturer institution_name series_description manufacturer_model_name patient_id
-        issuer_of_patient_id rescale_type""",
-    "DS": """slice_thickness echo_time spacing_between_slices trigger_time gantry_detector_tilt
+        issuer_of_patient_id rescale_type contrast_bolus_agent""",
+    "DS": """slice_thickness repetition_time echo_time inversion_time spacing_between_slices trigger_time
+        gantry_detector_tilt
         imager_pixel_spacing nominal_scanned_pixel_spacing image_position_patient image_orientation_patient
         pixel_spacing window_center window_width rescale_intercept rescale_slope""",
     "IS": """echo_numbers series_number acquisition_number instance_number temporal_position_identifier

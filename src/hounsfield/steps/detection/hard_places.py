@@ -23,7 +23,7 @@ from hounsfield.tasks.detection import Candidates
 
 __all__ = ["hard_places", "is_due", "kept_places", "places_before"]
 
-_MOST_IMAGES = 60
+_MOST_IMAGES = 24
 _MOST_AN_IMAGE = 40
 _LEAST_SCORE = 0.02
 _BESIDE = 0.75, 2.0
@@ -42,7 +42,7 @@ def is_due(epoch: int, epochs: int, shares: tuple[float, ...]) -> bool:
 def hard_places(
     job: Job, network: nn.Module, rows: NDArray[np.int64], device: torch.device, rng: np.random.Generator
 ) -> HardPlaces:
-    """What the network finds in cases (at most 60 of `rows`, drawn) away from everything that is marked."""
+    """What the network finds in cases (at most 24 of `rows`, drawn) away from everything that is marked."""
     store = job.grid
     assert store is not None
     chosen = np.sort(rng.permutation(rows)[:_MOST_IMAGES])
