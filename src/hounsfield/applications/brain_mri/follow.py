@@ -17,7 +17,7 @@ from hounsfield.core.volume import Volume
 from hounsfield.io.weighting import weighting_of_words
 from hounsfield.steps.brain.course import BrainCourse, measure_patient
 from hounsfield.steps.brain.scan import BrainVisit
-from hounsfield.steps.following import Followed, Places
+from hounsfield.steps.following import Followed, Places, each_followed
 from hounsfield.steps.trajectories import Trajectories, trajectories
 from hounsfield.steps.visits import Patient, Visit
 
@@ -49,17 +49,15 @@ def follow_brains(
 
     Where the table says what each visit has lost in truth (a phantom's), errors and coverage are told too.
     """
-    told: list[_Told] = []
-    refused: Counter[str] = Counter()
-    for done, patient in enumerate(patients, start=1):
-        try:
-            course = measure_patient([_visit(v, read) for v in patient.visits], pictures=len(told) < _SHOWN)
-        except BadInput as error:
-            refused[str(error)] += 1
-        else:
-            told.append(_Told(patient, course))
-        if progress is not None:
-            progress(done, len(patients))
+    drawn: list[str] = []
+
+    def measured(patient: Patient) -> _Told:
+        visits = [_visit(v, read) for v in patient.visits]
+        found = _Told(patient, measure_patient(visits, pictures=len(drawn) < _SHOWN))
+        drawn.append(patient.key)
+        return found
+
+    told, refused = each_followed(patients, measured, progress=progress)
     rows = [row for one in told for row in _rows(one)]
     course = _cohort(rows)
     clinical = Clinical(
@@ -82,7 +80,7 @@ def follow_brains(
         Finding("brain_scan", level="warning", n=len(told), note=f"{n} patient(s): {text}")
         for text, n in warned.items()
     )
-    return Followed(clinical, tuple(rows), findings, dict(refused) or None)
+    return Followed(clinical, tuple(rows), findings, refused)
 
 
 def _visit(visit: Visit, read: Callable[[Series], Volume]) -> BrainVisit:

@@ -14,7 +14,7 @@ from hounsfield.core.errors import BadInput
 from hounsfield.core.evidence import Finding
 from hounsfield.core.index import Series
 from hounsfield.core.volume import Volume
-from hounsfield.steps.following import Followed, Places
+from hounsfield.steps.following import Followed, Places, each_followed
 from hounsfield.steps.nodules.follow_up import Examined, FollowUp, follow_up
 from hounsfield.steps.nodules.reader_list import listed_rows, reader_list
 from hounsfield.steps.visits import Patient, Visit
@@ -42,22 +42,11 @@ def follow_nodules(
             "nodules are followed from where they lie in each scan, and nothing says where; give marks with "
             "--marks, or a model that finds them with --model"
         )
-    rows: list[Mapping[str, Any]] = []
-    tables: dict[str, Sequence[Mapping[str, Any]]] = {}
-    refused: Counter[str] = Counter()
-    growth: list[tuple[float, float]] = []
-    for done, patient in enumerate(patients, start=1):
-        try:
-            made = _patient(patient, read, places)
-        except BadInput as error:
-            refused[str(error)] += 1
-        else:
-            rows += made
-            if len(tables) < _SHOWN and made:
-                tables[f"Nodules of {patient.key}"] = [{k: r[k] for k in _COLUMNS} for r in made]
-            growth += [(r["days"], r["volume_ratio"]) for r in made if r["volume_ratio"] != ""]
-        if progress is not None:
-            progress(done, len(patients))
+    lists, refused = each_followed(patients, lambda p: _patient(p, read, places), progress=progress)
+    rows: list[Mapping[str, Any]] = [row for made in lists for row in made]
+    shown = [made for made in lists if made][:_SHOWN]
+    tables = {f"Nodules of {m[0]['patient']}": [{k: r[k] for k in _COLUMNS} for r in m] for m in shown}
+    growth = [(r["days"], r["volume_ratio"]) for r in rows if r["volume_ratio"] != ""]
     changes = Counter(str(r["change"]) for r in rows)
     told = Clinical(
         "Lung nodules over visits",
@@ -70,7 +59,7 @@ def follow_nodules(
         plots=(_plot(growth),) if growth else (),
         untested=("Nodules that neither the marks nor the model know of: they are not looked for.",),
     )
-    return Followed(told, tuple(rows), refused=dict(refused) or None)
+    return Followed(told, tuple(rows), refused=refused)
 
 
 def _patient(patient: Patient, read: Callable[[Series], Volume], places: Places) -> list[dict[str, Any]]:
