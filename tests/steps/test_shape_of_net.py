@@ -132,6 +132,9 @@ def test_a_plan_takes_the_time_that_is_given() -> None:
         assert patches * seconds / beside <= max(minutes * 60, 2 * seconds * made.fit.batch_size)
         if minutes >= 5:
             assert patches * seconds / beside >= 0.6 * minutes * 60
+    busy = within_minutes(plan, 0.4, minutes=50, beside=2, besides=1000)
+    patches = busy.validation.members * busy.fit.epochs * busy.grid.steps * busy.fit.batch_size
+    assert 0.6 * 6000 <= (patches + 1000 * busy.validation.members) * 0.4 <= 6000
     fixed = plan.changed({"fit.epochs": 3, "grid.steps": 7, "validation.members": 2})
     made = within_minutes(
         fixed, 0.4, minutes=50, beside=2, fixed=("fit.epochs", "grid.steps", "validation.members")

@@ -174,14 +174,18 @@ def _in_time(plan: Plan, study: Study) -> Plan:
     from hounsfield.steps.fit import members_beside
     from hounsfield.steps.segmentation.design import within_minutes
 
+    besides = 0.0
     if study.task == "segmentation":
         from hounsfield.steps.segmentation.fit import step_cost
     else:
-        from hounsfield.steps.detection.fit import step_cost
+        from hounsfield.steps.detection.fit import search_cost, step_cost
+
+        besides = search_cost(plan)
     beside = members_beside(plan)
     return within_minutes(
-        plan, step_cost(plan), minutes=study.budget_minutes, beside=beside, fixed=study.changes
-    )
+        plan, step_cost(plan), minutes=study.budget_minutes, beside=beside, besides=besides,
+        fixed=study.changes,
+    )  # fmt: skip
 
 
 def prepared_job(study: Study, seen: Seen, plan: Plan, folder: RunFolder, clock: Clock) -> Job:

@@ -21,9 +21,9 @@ from hounsfield.steps.job import Job
 from hounsfield.steps.regions.task import HardPlaces
 from hounsfield.tasks.detection import Candidates
 
-__all__ = ["hard_places", "is_due", "kept_places", "places_before"]
+__all__ = ["MOST_IMAGES", "away_from", "hard_places", "is_due", "kept_places", "places_before"]
 
-_MOST_IMAGES = 24
+MOST_IMAGES = 24
 _MOST_AN_IMAGE = 40
 _LEAST_SCORE = 0.02
 _BESIDE = 0.75, 2.0
@@ -45,7 +45,7 @@ def hard_places(
     """What the network finds in cases (at most 24 of `rows`, drawn) away from everything that is marked."""
     store = job.grid
     assert store is not None
-    chosen = np.sort(rng.permutation(rows)[:_MOST_IMAGES])
+    chosen = np.sort(rng.permutation(rows)[:MOST_IMAGES])
     found: list[tuple[int, Candidates]] = []
     for row in chosen.tolist():
         case = job.cases[row]

@@ -133,18 +133,25 @@ def augment_of(facts: RegionFacts, spacing_mm: Sequence[float], mirror: Collecti
 
 
 def within_minutes(
-    plan: Plan, seconds: float, *, minutes: float, beside: int, fixed: Collection[str] = ()
+    plan: Plan,
+    seconds: float,
+    *,
+    minutes: float,
+    beside: int,
+    besides: float = 0.0,
+    fixed: Collection[str] = (),
 ) -> Plan:
     """Members, epochs and steps that take the time given, where one patch takes `seconds` of one core.
 
-    What the user fixed stays. A member has at least two epochs, whatever the time.
+    `besides` is what else a member does, in patches. What the user fixed stays. A member has at least two
+    epochs, whatever the time.
     """
     patches = _SHARE * minutes * 60 * beside / max(seconds, 1e-6)
     most = plan.validation.folds
-    members = int(min(most, max(1, patches // _LEAST_PATCHES)))
+    members = int(min(most, max(1, patches // (_LEAST_PATCHES + besides))))
     if "validation.members" in fixed:
         members = plan.validation.members
-    steps = max(2, int(patches / members / plan.fit.batch_size))
+    steps = max(2, int((patches / members - besides) / plan.fit.batch_size))
     epochs = plan.fit.epochs if "fit.epochs" in fixed else max(2, min(100, steps // 20))
     each = plan.grid.steps if "grid.steps" in fixed else max(1, steps // epochs)
     why = (
