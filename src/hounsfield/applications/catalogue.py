@@ -36,8 +36,8 @@ class Application:
     its own, `keeps` leaves out those that cannot be judged, `clinical` reads an evaluation as its clinicians
     do, `follow` measures patients over their visits without a model. `interventions` are shortcuts of the
     phantom, tested by changing images. A demo simulates `patients` and trains for `minutes`, or follows them
-    (`demo`); with --full `full_patients`,
-    `full_minutes` and the plan values `full_changes` in the place of `phantom_changes`.
+    (`demo`); with --full `full_patients`, `full_minutes` and the plan values `full_changes` in the place of
+    `phantom_changes`.
     """
 
     name: str

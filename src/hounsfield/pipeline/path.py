@@ -4,14 +4,13 @@ explain, report.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hounsfield.core.errors import BadInput
-from hounsfield.core.evidence import Finding
 from hounsfield.core.progress import Progress, Silent
+from hounsfield.pipeline.auditing import audited_cohort
 from hounsfield.pipeline.learning import (
     calibrated_model,
     exported_model,
@@ -26,11 +25,7 @@ from hounsfield.pipeline.learning import (
 from hounsfield.pipeline.nesting import outer_validated, outer_validation, require_before
 from hounsfield.pipeline.seeing import scanned
 from hounsfield.pipeline.showing import evidence_of, reported, scored
-from hounsfield.steps.audit import audit, link_pairs, refuse_leakage
-from hounsfield.steps.audits.targets import read_targets
-from hounsfield.steps.compute import available_cores
-from hounsfield.steps.decode import decode
-from hounsfield.steps.duplicates import duplicate_pairs, fingerprints
+from hounsfield.steps.audit import refuse_leakage
 from hounsfield.steps.fit import job_of
 from hounsfield.steps.gather import gather, resplit
 from hounsfield.steps.overlap import only_test
@@ -102,39 +97,16 @@ def look(study: Study, cache: Path, clock: Clock, *, encoding: Any = None, split
 
     Without `split` the set is for external evaluation: of named parts only the test part is looked at.
     """
-    progress = clock.progress
-    targets = read_targets(study.question.targets) if study.question.targets else None
     index = scanned(study, clock)
     with clock.step("gather") as said:
         cohort = gather(index, study.asked, encoding=encoding, split=split)
         cohort = cohort if split else only_test(cohort)
         said += cohort.notes
-    with clock.step("decode") as said:
-        series = [c.images[0] for c in cohort.cases]
-        store = decode(index, series, cache, threads=available_cores(), progress=progress.advance)
-        said.append(f"{len(store.rows)} images, {store.path.stat().st_size / 1e6:.0f} MB")
-    unreadable: tuple[Finding, ...] = ()
-    if study.keeps is not None:
-        with clock.step("quality") as said:
-            kept, unreadable = study.keeps(cohort.cases, store)
-            why = f"{len(cohort.cases) - len(kept)} of {len(cohort.cases)} images cannot be judged"
-            cohort = cohort.only(kept, why) if len(kept) < len(cohort.cases) else cohort
-            said += [f.note for f in unreadable]
-    with clock.step("audit") as said:
-        marks = fingerprints(store, [c.id for c in cohort.cases])
-        pairs = duplicate_pairs(marks)
-        if pairs and split:
-            cohort = resplit(cohort, study.asked, link_pairs(pairs, cohort.cases))
-        findings = audit(cohort, pairs, store=store, marks=marks, targets=targets)
-        said.append(_audit_line(findings))
-    return Looked(index, cohort, store, marks, pairs, (*findings, *unreadable))
-
-
-def _audit_line(findings: Sequence[Finding]) -> str:
-    warned = [f for f in findings if f.level != "info"]
-    return f"{len(findings)} checks, {len(warned)} warning(s)" + (
-        ": " + ", ".join(f.name for f in warned) if warned else ""
-    )
+    held = audited_cohort(
+        index, cohort, study, cache, clock,
+        resplit=(lambda cohort, links: resplit(cohort, study.asked, links)) if split else None,
+    )  # fmt: skip
+    return Looked(index, held.cohort, held.store, held.marks, held.pairs, held.findings)
 
 
 def only_phantoms(looked: Looked) -> bool:

@@ -15,12 +15,10 @@ from hounsfield.core.index import Index
 from hounsfield.core.model import Model
 from hounsfield.core.plan import Plan
 from hounsfield.io.pixel_store import PixelStore
+from hounsfield.pipeline.auditing import audited_cohort
 from hounsfield.pipeline.learning import hearing
-from hounsfield.steps.audit import audit, link_pairs
-from hounsfield.steps.audits.targets import read_targets
 from hounsfield.steps.compute import available_cores
-from hounsfield.steps.decode import decode
-from hounsfield.steps.duplicates import Fingerprints, Pair, duplicate_pairs, fingerprints
+from hounsfield.steps.duplicates import Fingerprints, Pair
 from hounsfield.steps.job import Job
 from hounsfield.steps.overlap import only_test
 from hounsfield.steps.regions.fingerprint import OF_ONE_IMAGE
@@ -92,26 +90,14 @@ def channels_of(plan: Plan | None) -> tuple[str, ...]:
 
 def audited(seen: Seen, study: Study, folder: RunFolder, clock: Clock, *, split: bool = True) -> Seen:
     """The same with duplicates found, kept on one side of the split, and the audit's findings."""
-    cohort, progress = seen.cohort, clock.progress
-    cohort = cohort if split else only_test(cohort)
-    targets = read_targets(study.question.targets) if study.question.targets else None
-    with clock.step("decode") as said:
-        store = decode(
-            seen.index, [c.images[0] for c in cohort.cases], folder.cache,
-            threads=available_cores(), progress=progress.advance,
-        )  # fmt: skip
-        said.append(f"{len(store.rows)} images, {store.path.stat().st_size / 1e6:.0f} MB")
-    with clock.step("audit") as said:
-        marks = fingerprints(store, [c.id for c in cohort.cases])
-        pairs = duplicate_pairs(marks)
-        if pairs and split:
-            cohort = resplit_places(cohort, study.asked, link_pairs(pairs, cohort.cases))
-        findings = audit(cohort, pairs, store=store, marks=marks, targets=targets)
-        warned = [f.name for f in findings if f.level != "info"]
-        said.append(
-            f"{len(findings)} checks, {len(warned)} warning(s)" + (f": {', '.join(warned)}" if warned else "")
-        )
-    return replace(seen, cohort=cohort, store=store, marks=marks, pairs=pairs, findings=findings)
+    cohort = seen.cohort if split else only_test(seen.cohort)
+    held = audited_cohort(
+        seen.index, cohort, study, folder.cache, clock,
+        resplit=(lambda cohort, links: resplit_places(cohort, study.asked, links)) if split else None,
+    )  # fmt: skip
+    return replace(
+        seen, cohort=held.cohort, store=held.store, marks=held.marks, pairs=held.pairs, findings=held.findings
+    )
 
 
 def planned_grid(study: Study, seen: Seen, folder: RunFolder, clock: Clock) -> Plan:
