@@ -59,7 +59,7 @@ def tables_of(index: Index, cohort: Cohort, plan: Plan) -> dict[str, Any]:
     parts = {name: cases for name, cases in parts.items() if cases}
     patients = {name: len({c.patient for c in cases}) for name, cases in parts.items()}
     everyone = len({s.patient for s in index.series if s.patient}) or None
-    usual = ("images read", "images with a usable label", "no label, or a class that was not asked for", "")
+    usual = ("images read", "images that are used", "no label, or left out as the notes below say", "")
     read, used, why, label = ASKED.get(plan.task, usual)
     owners = len({c.patient for c in cohort.cases}) if cohort.patients_known else None
     flow = [
