@@ -7,6 +7,7 @@ from typing import Any
 from hounsfield.steps import figures
 from hounsfield.steps.chapters.numbers import overall
 from hounsfield.steps.chapters.records import records
+from hounsfield.steps.chapters.topics import is_overall
 
 __all__ = ["sites", "subgroups"]
 
@@ -85,7 +86,9 @@ def other_tables(content: Row) -> list[Row]:
 
 def _everyone(content: Row, finding: Row) -> Row | None:
     same = [f for f in content["metrics"] if (f["name"], f["label"]) == (finding["name"], finding["label"])]
-    return next((f for f in same if not f["group"]), None) or overall(content, finding["name"])
+    own = next((f for f in same if not f["group"]), None)
+    positive = content["context"].get("positive")
+    return own or (overall(content, finding["name"]) if is_overall({**finding, "group": ""}, positive) else None)
 
 
 def _listed(content: Row, table: str) -> list[Row]:
