@@ -88,7 +88,9 @@ def _everyone(content: Row, finding: Row) -> Row | None:
     same = [f for f in content["metrics"] if (f["name"], f["label"]) == (finding["name"], finding["label"])]
     own = next((f for f in same if not f["group"]), None)
     positive = content["context"].get("positive")
-    return own or (overall(content, finding["name"]) if is_overall({**finding, "group": ""}, positive) else None)
+    return own or (
+        overall(content, finding["name"]) if is_overall({**finding, "group": ""}, positive) else None
+    )
 
 
 def _listed(content: Row, table: str) -> list[Row]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hounsfield.core.index import Series
+from hounsfield.io.dicom.contour_volume import series_drawn_on
 from hounsfield.io.dicom.elements import Elements
 from hounsfield.steps.detection.drawn import Drawn, box_of_points, spacing_of
 from hounsfield.steps.detection.pictured import Pictured, plain_class
@@ -27,7 +28,7 @@ def read_structures(dataset: Dataset, pictured: Pictured) -> tuple[list[Drawn], 
     The diameter is the greatest distance of two points of one contour, as within a slice. An ROI without
     contours is left out.
     """
-    images = pictured.of(_referenced(dataset))
+    images = pictured.of(series_drawn_on(dataset))
     if not images:
         return [], set(), []
     named = list(dataset.get("StructureSetROISequence") or ())
@@ -91,14 +92,6 @@ def _points(contour: Dataset) -> Points:
     if numbers.size % 3 or not np.isfinite(numbers).all():
         raise ValueError("contour data that are no points")
     return numbers.reshape(-1, 3)
-
-
-def _referenced(dataset: Dataset) -> list[str]:
-    found = []
-    for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ():
-        for study in frame.get("RTReferencedStudySequence") or ():
-            found += [_text(s, "SeriesInstanceUID") for s in study.get("RTReferencedSeriesSequence") or ()]
-    return found
 
 
 def _text(item: Dataset, keyword: str) -> str:

@@ -21,7 +21,7 @@ from hounsfield.steps.regions.alike import require_alike
 from hounsfield.steps.regions.dataset_file import described
 from hounsfield.steps.regions.pairing import Pair, pairing_of
 from hounsfield.steps.regions.same_grid import labels_of_mask
-from hounsfield.steps.regions.segmentations import mask_volume, segmentations_by_series
+from hounsfield.steps.regions.segmentations import CONTOURS, drawn_by_series, mask_volume
 from hounsfield.steps.regions.split import resplit_places
 
 __all__ = ["Outlined", "gather_outlined"]
@@ -105,10 +105,10 @@ def gather_outlined(
 
 
 def _with_segmentations(source: Source, pairs: Sequence[Pair]) -> list[Pair]:
-    """The same with the segments of DICOM segmentations, where any refer to these series."""
+    """The same with the segments of DICOM segmentations or structure sets that refer to these series."""
     if not any(p.images[0].series for p in pairs):
         return list(pairs)
-    drawn = segmentations_by_series(source)
+    drawn = drawn_by_series(source)
     return [replace(p, masks=drawn.get(p.images[0].series, ())) for p in pairs]
 
 
@@ -193,8 +193,11 @@ def _labels_held(
     def one(pair: Pair) -> tuple[int, ...]:
         found: set[int] = set()
         for name, series in pair.masks:
-            labels = labels_of_mask(mask_volume(source, series), names=())
-            values = [int(v) for v in np.unique(labels) if v > 0]
+            if series.reader == CONTOURS:  # only structures that have contours were taken
+                values = [1]
+            else:
+                labels = labels_of_mask(mask_volume(source, series), names=())
+                values = [int(v) for v in np.unique(labels) if v > 0]
             found |= {names.index(name) + 1} if name and values else set() if name else set(values)
         return tuple(sorted(found))
 

@@ -1,27 +1,44 @@
-"""DICOM segmentations as masks: which series each was drawn on, its segments as images of zeros and ones."""
+"""DICOM segmentations and structure sets as masks: which series each was drawn on, and its segments or
+contours as images of zeros and ones.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hounsfield.core.index import Series
 from hounsfield.core.volume import Volume
 from hounsfield.io.catalogue import read_volume
+from hounsfield.io.dicom.contour_volume import (
+    closed_contours,
+    contour_mask,
+    series_drawn_on,
+    structure_names,
+)
 from hounsfield.io.dicom.datasets import dataset_of
 from hounsfield.io.source import Source
 
-__all__ = ["SEGMENTATION", "mask_volume", "segmentations_by_series"]
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+__all__ = ["CONTOURS", "SEGMENTATION", "drawn_by_series", "mask_volume"]
+
+Mask = tuple[str, Series]
 
 SEGMENTATION = "dicom-segmentation"
-"""The reader of a segment, in place of those that read images."""
+CONTOURS = "dicom-contours"
+"""The readers of a segment and of a structure's contours, in place of those that read images."""
 
 
-def segmentations_by_series(source: Source) -> dict[str, tuple[tuple[str, Series], ...]]:
-    """The segments of every segmentation of a source, by the Series Instance UID that it refers to.
+def drawn_by_series(source: Source) -> dict[str, tuple[tuple[str, Series], ...]]:
+    """The segments and contoured structures of a source, by the Series Instance UID that they refer to.
 
-    A segment is a pair of its label and an image that `mask_volume` reads. What cannot be read is left out.
+    Each is a pair of its name and an image that `mask_volume` reads. A series that segmentations refer to
+    takes these, and no structure sets, which often hold the same again.
     """
     from hounsfield.io.dicom.header_table import header_table
     from hounsfield.io.dicom.reader import DicomReader
@@ -32,28 +49,54 @@ def segmentations_by_series(source: Source) -> dict[str, tuple[tuple[str, Series
     if not members:
         return {}
     table = header_table(source, members)
-    kinds = zip(table["file"].to_pylist(), table["modality"].to_pylist(), strict=True)
-    found: dict[str, list[tuple[str, Series]]] = defaultdict(list)
-    for number, member in enumerate(m for m, kind in kinds if kind == "SEG"):
-        dataset = dataset_of(source, member)
-        referred = [str(item.SeriesInstanceUID) for item in dataset.get("ReferencedSeriesSequence") or ()]
-        shape = (int(dataset.get("NumberOfFrames", 1)), int(dataset.Rows), int(dataset.Columns))
-        for item in dataset.get("SegmentSequence") or ():
-            segment = int(item.SegmentNumber)
-            label = str(item.get("SegmentLabel", "")) or f"segment {segment}"
-            image = Series(
-                f"segmentation-{number:05}-{segment}", (member,), SEGMENTATION, shape, position=segment
-            )
-            for uid in referred:
-                found[uid].append((label, image))
+    kinds = list(zip(table["file"].to_pylist(), table["modality"].to_pylist(), strict=True))
+    segments = _by_series(source, [m for m, kind in kinds if kind == "SEG"], _segments)
+    contours = _by_series(source, [m for m, kind in kinds if kind == "RTSTRUCT"], _structures)
+    return contours | segments
+
+
+def _by_series(
+    source: Source, members: list[str], read: Callable[[str, int, Dataset], tuple[list[str], list[Mask]]]
+) -> dict[str, tuple[Mask, ...]]:
+    found: dict[str, list[Mask]] = defaultdict(list)
+    for number, member in enumerate(members):
+        referred, masks = read(member, number, dataset_of(source, member))
+        for uid in referred:
+            found[uid] += masks
     return {uid: tuple(held) for uid, held in found.items()}
 
 
-def mask_volume(source: Source, series: Series) -> Volume:
+def _segments(member: str, number: int, dataset: Dataset) -> tuple[list[str], list[Mask]]:
+    referred = [str(item.SeriesInstanceUID) for item in dataset.get("ReferencedSeriesSequence") or ()]
+    shape = (int(dataset.get("NumberOfFrames", 1)), int(dataset.Rows), int(dataset.Columns))
+    masks = []
+    for item in dataset.get("SegmentSequence") or ():
+        segment = int(item.SegmentNumber)
+        label = str(item.get("SegmentLabel", "")) or f"segment {segment}"
+        key = f"segmentation-{number:05}-{segment}"
+        masks.append((label, Series(key, (member,), SEGMENTATION, shape, position=segment)))
+    return referred, masks
+
+
+def _structures(member: str, number: int, dataset: Dataset) -> tuple[list[str], list[Mask]]:
+    masks = [
+        (name, Series(f"structures-{number:05}-{roi}", (member,), CONTOURS, (1, 1, 1), position=roi))
+        for roi, name in structure_names(dataset).items()
+    ]
+    return series_drawn_on(dataset), masks
+
+
+def mask_volume(source: Source, series: Series, image: Volume | None = None) -> Volume:
     """A mask as it lies in its file: an image's own numbers, or zeros and ones of a DICOM segment.
 
-    Raises BadInput where it cannot be read.
+    Contours are drawn on the grid of `image`, on which they were drawn. Raises BadInput where the mask cannot
+    be read.
     """
+    if series.reader == CONTOURS:
+        if image is None:
+            raise TypeError("contours need the image that they were drawn on")
+        drawn = contour_mask(closed_contours(dataset_of(source, series.files[0]), series.position), image)
+        return Volume(drawn[None], image.affine, (), image.spacing_known)
     if series.reader != SEGMENTATION:
         return read_volume(source, series)
     from hounsfield.io.dicom.segment_volume import segmentation_volume

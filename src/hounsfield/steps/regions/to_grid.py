@@ -109,7 +109,7 @@ def _labels(
         return None
     made = np.zeros(first.data.shape[1:], np.uint8)
     for name, series in case.masks:
-        mask = in_order_of(first, mask_volume(source, series))
+        mask = in_order_of(first, mask_volume(source, series, first))
         part = series.reader == SEGMENTATION and voxels_coincide(first, mask)
         if (resample or part) and grid_difference(first, mask):
             data = onto_grid(mask, _shape(first), first.affine, order="nearest", outside=0)
