@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from hounsfield.core.plan import Plan
@@ -15,11 +18,13 @@ def seconds_per_patch(
 ) -> float:
     """Seconds for forward, backward and update of one patch of a batch, on one core or on the plan's GPU.
 
-    `wanted` makes what the loss asks for of so many patches.
+    `wanted` makes what the loss asks for of so many patches. On a CPU the cores on which other members will
+    train meanwhile are kept busy, since they share its memory.
     """
     import torch
 
     from hounsfield.steps.compute import mixed_precision, pick_device
+    from hounsfield.steps.fit import members_beside
     from hounsfield.steps.learner import network_of_plan, network_shape
     from hounsfield.steps.schedule import optimiser_of
     from hounsfield.steps.speed import least_seconds
@@ -40,4 +45,30 @@ def seconds_per_patch(
         loss(answer, told).backward()
         optimiser.step()
 
-    return least_seconds(step, device) / n
+    idle = [copy.deepcopy(network).eval() for _ in range(members_beside(plan) - 1)]
+    with _busy([lambda other=other: other(images) for other in idle]):  # type: ignore[misc]
+        return least_seconds(step, device) / n
+
+
+@contextmanager
+def _busy(works: list[Callable[[], Any]]) -> Iterator[None]:
+    """Do each piece of work again and again in a thread of its own until the block ends."""
+    import torch
+
+    done = threading.Event()
+
+    def run(work: Callable[[], Any]) -> None:
+        torch.set_num_threads(1)  # of this thread
+        with torch.inference_mode():
+            while not done.is_set():
+                work()
+
+    threads = [threading.Thread(target=run, args=(work,), daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()

@@ -23,7 +23,7 @@ _BATCH = {("cpu", True): 4, ("cpu", False): 2, ("cuda", True): 12, ("cuda", Fals
 _SHARE = 0.85
 """Of the time for training: validation, prediction of the folds and the start take the rest."""
 
-_LEAST_PATCHES = 2400
+_LEAST_PATCHES = 2000
 """A member should learn from so many; where time is short there are fewer members."""
 
 _LARGE = 120_000
