@@ -22,6 +22,7 @@ from hounsfield.steps.detection.learning import marks_under
 from hounsfield.steps.gather import Question
 from hounsfield.steps.regions.fingerprint import RegionFacts
 from hounsfield.steps.scan import scan
+from hounsfield.steps.segmentation.design import design_segmentation
 from hounsfield.steps.study import Study
 from outlines import save_nifti
 
@@ -166,6 +167,24 @@ def test_the_grid_is_as_coarse_as_the_small_objects_allow() -> None:
     )
     with pytest.raises(BadInput, match="no object is marked"):
         design_detection(facts([]), ("nodule",), shape="sphere")
+
+
+def test_of_two_scanners_the_finer_one_gives_the_grid() -> None:
+    two = facts(
+        [(5.0, 5.0, 5.0)] * 10, spacings=np.array([[2.5, 1.9, 1.9], [1.0, 1.9, 1.9]] * 10)
+    )  # fmt: skip
+    assert design_detection(two, ("nodule",), shape="sphere").grid.spacing_mm == (2.0, 2.0, 2.0)
+
+
+def test_a_designed_plan_is_read_again_from_its_file_and_blurs_nothing() -> None:
+    for made in (
+        design_detection(facts([(5.0, 5.0, 5.0)] * 9), ("nodule",), shape="sphere"),
+        design_segmentation(facts([]), ("liver",)),
+    ):
+        assert Plan.from_json(made.to_json()) == made
+    sharp = design_detection(facts([(5.0, 5.0, 5.0)] * 9), ("nodule",), shape="sphere").augment
+    assert (sharp.rotation_deg, sharp.zoom, sharp.blur, sharp.low_resolution) == (0, 0, 0, 1)
+    assert sharp.flip_slices and sharp.noise > 0
 
 
 def test_volumes_are_gathered_with_spheres_in_world_coordinates(tmp_path: Path) -> None:

@@ -40,14 +40,9 @@ _ACROSS = 2.5
 _FINER = 25
 """Percentile of the images' spacings: thin slices show small objects, and thick ones can be drawn finer."""
 
-_SHARP = {
-    "rotation_deg": 0.0,
-    "tilt_deg": 0.0,
-    "zoom": 0.0,
-    "elastic": 0.0,
-    "blur": 0.0,
-    "low_resolution": 0.0,
-}
+_SHARP: dict[str, float] = {
+    **dict.fromkeys(("rotation_deg", "tilt_deg", "zoom", "elastic", "blur"), 0.0), "low_resolution": 1.0
+}  # fmt: skip
 """What blurs is left out: an object of two or three voxels does not survive being drawn between them."""
 
 _MOST_STRIDE = {True: 8, False: 4}
