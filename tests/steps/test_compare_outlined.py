@@ -130,9 +130,6 @@ def test_runs_of_other_tasks_are_refused_in_a_sentence(tmp_path: Path) -> None:
         compare(one, other)
     with pytest.raises(BadInput, match="expected one of classification"):
         require_same_cases(one, None)  # type: ignore[arg-type]
-    twice = [_run(tmp_path / name, table, task="detection") for name in ("d1", "d2")]
-    with pytest.raises(BadInput, match="does not set side by side"):
-        compare(*twice)
     (one / "predictions.csv").write_text("case,structure\n")
     with pytest.raises(BadInput, match="not what hounsfield wrote"):
         compare(one, one)

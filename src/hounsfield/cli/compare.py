@@ -23,14 +23,15 @@ __all__ = ["compare"]
     "--not-worse",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="MARGIN",
-    help="Exit code 4 unless AUROC, sensitivity and specificity (of a segmentation: Dice) are shown to be "
-    "worse by less than this.",
+    help="Exit code 4 unless AUROC, sensitivity and specificity (of a segmentation Dice, of a detection "
+    "CPM) are shown to be worse by less than this.",
 )
 @as_json_option
 def compare(run: Path, before: Path, out: Path | None, not_worse: float | None, as_json: bool) -> None:
     """Set RUN beside BEFORE, an earlier run or evaluation on the same cases: paired differences with
     intervals, of everyone and of every group, p values corrected together (Holm). Of a segmentation: Dice and
-    distances of surfaces, of every structure and of their mean. Two detections are not compared."""
+    distances of surfaces, of every structure and of their mean; of a detection: CPM, and sensitivity at each
+    rate of false positives."""
     from hounsfield.steps.compare import compare as compared
     from hounsfield.steps.compare import refuse_worse, write_comparison
 

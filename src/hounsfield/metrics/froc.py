@@ -20,10 +20,17 @@ from hounsfield.core.errors import BadInput
 from hounsfield.metrics.detection_matching import Marks
 from hounsfield.metrics.detection_objects import check_images
 from hounsfield.metrics.intervals import MIN_DENOMINATOR, Estimate, shortage
-from hounsfield.metrics.patients import BoolArray, FloatArray, IntArray, Patients, draw
+from hounsfield.metrics.patients import BoolArray, FloatArray, IntArray, Patients, Resampling, draw
 from hounsfield.metrics.resampled import resampled_share
 
-__all__ = ["CPM_RATES", "FrocCurve", "froc_curve", "froc_report"]
+__all__ = [
+    "CPM_RATES",
+    "FrocCurve",
+    "froc_curve",
+    "froc_report",
+    "refusal_at",
+    "resampled_sensitivities",
+]
 
 CPM_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
@@ -113,14 +120,12 @@ def froc_report(
         )
     clusters = Patients.of(patients, cases=images)
     draws = draw(clusters, cases=images, resamples=resamples, seed=seed)
-    weights = np.concatenate([np.ones((1, draws.counts.shape[1])), draws.counts])
-    scans = np.bincount(draws.block, minlength=weights.shape[1]).astype(np.float64)
     rows: list[Estimate] = []
     for suffix, score, image in (("", marks.lesion_score, marks.lesion_image), _by_patient(marks, clusters)):
         owners = clusters.among(np.bincount(image, minlength=images) > 0)
-        events = _events(score, image, marks.false_score, marks.false_image, draws.block)
-        lesions = np.bincount(draws.block[image], minlength=weights.shape[1]).astype(np.float64)
-        values = _sensitivities(events.hit, events.block, events.last, weights, scans, lesions, points)
+        values = resampled_sensitivities(
+            score, image, marks.false_score, marks.false_image, draws, points
+        )  # fmt: skip
         rows += _estimates(suffix, values, rates, n=len(score), owners=owners, images=images)
     return rows
 
@@ -137,17 +142,42 @@ def _estimates(
     ]
     rows = []
     for name, group, rate, column in wanted:
-        reason = lacking
-        if not reason and rate * images < 1:
-            reason = (
-                f"{rate:g} false positives an image are less than one in n = {images} images: too few images"
-            )
-        if reason:
+        if reason := lacking or refusal_at(rate, images):
             rows.append(Estimate.refuse(name + suffix, reason, n=n, n_patients=owners, group=group))
             continue
         value = float(column[0])
         rows.append(resampled_share(name + suffix, value, column[1:], n=n, owners=owners, group=group))
     return rows
+
+
+def refusal_at(rate: float, images: int) -> str:
+    """Why a rate of false positives cannot be read in so many images; "" where it can.
+
+    >>> refusal_at(0.125, 8), refusal_at(0.125, 4)[:29]
+    ('', '0.125 false positives an imag')
+    """
+    if rate * images >= 1:
+        return ""
+    return f"{rate:g} false positives an image are less than one in n = {images} images: too few images"
+
+
+def resampled_sensitivities(
+    lesion_score: FloatArray,
+    lesion_image: IntArray,
+    false_score: FloatArray,
+    false_image: IntArray,
+    draws: Resampling,
+    rates: FloatArray,
+) -> FloatArray:
+    """Sensitivity (1 + B, R) at R rates: as observed, then in each of B resamples of the patients."""
+    weights = np.concatenate([np.ones((1, draws.counts.shape[1])), draws.counts])
+    scans = np.bincount(draws.block, minlength=weights.shape[1]).astype(np.float64)
+    events = _events(lesion_score, lesion_image, false_score, false_image, draws.block)
+    lesions = np.bincount(draws.block[lesion_image], minlength=weights.shape[1]).astype(np.float64)
+    found: FloatArray = _sensitivities(
+        events.hit, events.block, events.last, weights, scans, lesions, rates
+    )  # fmt: skip
+    return found
 
 
 def _by_patient(marks: Marks, clusters: Patients) -> tuple[str, FloatArray, IntArray]:

@@ -1,8 +1,8 @@
 """Two models on the same cases: every difference paired, with its interval, whole and by group.
 
 AUROC by the paired DeLong or Obuchowski test, rates by Tango and McNemar, Brier by the mean difference
-between patients; outlines by `compare_outlined`. p values are corrected together by Holm. A difference is the
-later run less the earlier.
+between patients; outlines by `compare_outlined`, found objects by `compare_found`. p values are corrected
+together by Holm. A difference is the later run less the earlier.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
 
 MOST_VALUES = 12
 FILE = "comparison.json"
-GATED = ("auroc", "sensitivity", "specificity", "dice")
+GATED = ("auroc", "sensitivity", "specificity", "dice", "froc_cpm")
 """What must not get worse behind the gate of `refuse_worse`."""
 
 Row = dict[str, Any]
@@ -66,19 +66,17 @@ def compare(run: Path, before: Path) -> Comparison:
     """The run set beside an earlier one on the same cases.
 
     Raises BadInput where either is not a finished run or evaluation, or they differ in their task, their
-    classes, their cases, the answers, the images or who is whose patient; the error says by how much. Two
-    detections are not compared.
+    classes, their cases, the answers, the images or who is whose patient; the error says by how much.
     """
     task = _shared_task(run, before)
     if task == "segmentation":
         from hounsfield.steps.compare_outlined import compare_outlined
 
         return compare_outlined(run, before)
-    if task != "classification":
-        raise BadInput(
-            f"{run.name} and {before.name} are runs of {task}, which hu compare does not set side by side; "
-            "expected classification or segmentation; compare the intervals in their reports"
-        )
+    if task == "detection":
+        from hounsfield.steps.compare_found import compare_found
+
+        return compare_found(run, before)
     after, earlier = kept_predictions(run), kept_predictions(before)
     order, notes = _matched(after, earlier)
     one, other = after.predictions, earlier.predictions.take(order)

@@ -92,6 +92,7 @@ def evaluate_detected(table: Detected, setting: Setting) -> Evidence:
         context={
             "task": "detection", "classes": list(table.classes), **setting.context,
             "unit": "mm" if table.unit == "mm" else "pixels", "evaluated_on": table.kind,
+            "match": table.match, "match_iou": table.match_iou,
         },
         phantom=setting.phantom,
     )  # fmt: skip

@@ -16,7 +16,8 @@ __all__ = ["write_found"]
 
 
 def write_found(table: Detected, path: Path) -> None:
-    """Candidates and lesions with class, centre along (k, j, i), diameter and score as CSV."""
+    """Candidates and lesions as CSV: class, centre along (k, j, i), diameter, score; of boxes their sizes."""
+    boxed = not isinstance(table.candidates, Spheres)
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     unit = table.unit
@@ -26,6 +27,7 @@ def write_found(table: Detected, path: Path) -> None:
             "kind",
             "class",
             *(f"centre_{a}_{unit}" for a in "kji"),
+            *(f"size_{a}_{unit}" for a in "kji" if boxed),
             f"diameter_{unit}",
             "score",
             "excluded",
@@ -36,16 +38,19 @@ def write_found(table: Detected, path: Path) -> None:
         ("lesion", table.lesions, table.lesion_class, table.lesion_mm),
     ):
         if isinstance(held, Spheres):
-            centres = held.centre_mm
+            centres, sizes = held.centre_mm, np.zeros((len(held), 0))
         else:
             axes = held.corners.shape[1] // 2
             centres = (held.corners[:, :axes] + held.corners[:, axes:]) / 2
+            sizes = held.corners[:, axes:] - held.corners[:, :axes]
         if centres.shape[1] == 2:
             centres = np.hstack([np.zeros((len(centres), 1)), centres])
+            sizes = np.hstack([np.ones((len(sizes), 1)), sizes]) if sizes.shape[1] else sizes
         for n in range(len(held)):
             score = f"{held.score[n]:.6g}" if kind == "candidate" else ""
             writer.writerow([
                 table.ids[int(held.image[n])], kind, table.classes[int(label[n])],
-                *(f"{c:.5g}" for c in centres[n]), f"{size[n]:.5g}", score, int(held.excluded[n]),
+                *(f"{c:.5g}" for c in (*centres[n], *sizes[n])), f"{size[n]:.5g}", score,
+                int(held.excluded[n]),
             ])  # fmt: skip
     write_text(path, stream.getvalue())
