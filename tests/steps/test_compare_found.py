@@ -68,6 +68,22 @@ def test_the_table_of_a_run_is_read_back_as_it_was(tmp_path: Path, boxes: bool) 
     assert np.array_equal(one.false_image, other.false_image)
 
 
+def test_images_without_an_object_count_and_folds_that_nobody_scored_do_not(tmp_path: Path) -> None:
+    table = replace(detected(24, lesions=0.4), kind="cross-validation")
+    run = _run(tmp_path / "run", table, members=2)
+    with (run / "private" / "cases.csv").open("w", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["case", "patient", "files", "part", "fold"])
+        rows.writerows(
+            (c, p, "x", "development", n % 2)
+            for n, (c, p) in enumerate(zip(table.ids, table.patients, strict=True))
+        )
+        rows.writerow(["never-scored", "p99", "x", "development", 2])
+    kept = kept_objects(run).table
+    named = set(table.candidates.image.tolist()) | set(table.lesions.image.tolist())
+    assert kept.ids == table.ids and len(named) < len(kept)
+
+
 def test_rows_are_the_differences_of_both_curves(tmp_path: Path) -> None:
     table = detected(80, images=2)
     poor = _without(table, 0.3)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def kept_objects(run: Path) -> KeptObjects:
         with (run / "predictions.csv").open(newline="") as stream:
             rows = list(csv.DictReader(stream))
             unit = "pixel" if rows and "diameter_pixel" in rows[0] else "mm"
-        owners = _owners(run, str(context["evaluated_on"]), {row["case"] for row in rows})
+        owners = _owners(run, context, {row["case"] for row in rows})
         table = _table(rows, owners, [str(c) for c in context["classes"]], unit, context)
     except FileNotFoundError as error:
         raise BadInput(
@@ -53,14 +54,22 @@ def kept_objects(run: Path) -> KeptObjects:
     )  # fmt: skip
 
 
-def _owners(run: Path, scored: str, named: set[str]) -> dict[str, str]:
-    """The patient of each case that was scored, from the private table; those without an object too."""
+def _owners(run: Path, context: Mapping[str, Any], named: set[str]) -> dict[str, str]:
+    """The patient of each case that was scored, from the private table; those without an object too.
+
+    Of folds only as many were scored as members were trained.
+    """
     with (run / "private" / "cases.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    part = {row["case"]: row["patient"] for row in rows if scored != "test" or row["part"] == "test"}
-    if named - part.keys():
+    scored, members = context["evaluated_on"], int(context.get("members", 0))
+    if scored == "test":
+        rows = [row for row in rows if row["part"] == "test"]
+    elif scored == "cross-validation":
+        rows = [row for row in rows if row["fold"] and (not members or int(row["fold"]) < members)]
+    owners = {row["case"]: row["patient"] for row in rows}
+    if named - owners.keys():
         raise ValueError("cases that the private table does not know")
-    return part
+    return owners
 
 
 def _table(
@@ -68,7 +77,7 @@ def _table(
     owners: Mapping[str, str],
     classes: list[str],
     unit: str,
-    context: Mapping[str, object],
+    context: Mapping[str, Any],
 ) -> Detected:
     place = {case: n for n, case in enumerate(owners)}
     number = {name: n for n, name in enumerate(classes)}
@@ -95,5 +104,5 @@ def _table(
     return Detected(
         tuple(classes), tuple(owners), tuple(owners.values()), candidates[0], lesions[0], candidates[1],
         lesions[1], candidates[2], lesions[2], match=str(context["match"]),
-        match_iou=float(str(context["match_iou"])), unit=unit, kind=str(context["evaluated_on"]),
+        match_iou=float(context["match_iou"]), unit=unit, kind=str(context["evaluated_on"]),
     )  # fmt: skip
