@@ -116,8 +116,13 @@ def test_a_file_a_structure_says_what_was_outlined(tmp_path: Path) -> None:
     assert all(c.answer is not None and c.answer.positive == (0,) for c in found.cohort.cases)
     assert len({c.patient for c in found.cohort.cases}) == 4
     assert _facts(tmp_path, found).kinds == ("ct",)
-    with pytest.raises(BadInput, match=r'"liver".* not among the structures "spleen"'):
-        _gathered(tmp_path, Question(classes=("spleen",)))
+    chosen = _gathered(tmp_path, Question(classes=("liver",)))
+    assert chosen.structures == ("liver",) and all(c.annotated == (1,) for c in chosen.cohort.cases)
+    assert any('1 other structure(s) were left out: "spleen"' in n for n in chosen.cohort.notes)
+    with pytest.raises(BadInput, match=r'asks for "splean".*did you mean "spleen"'):
+        _gathered(tmp_path, Question(classes=("liver", "splean")))
+    known = gather_outlined(scan(tmp_path), Question(), structures=("liver", "kidney"), split=False)
+    assert known.structures == ("liver", "kidney")  # a model's, of which nobody drew one here
 
 
 def test_masks_of_dicom_series_are_named_by_their_uid(tmp_path: Path) -> None:

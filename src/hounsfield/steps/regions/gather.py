@@ -14,6 +14,7 @@ from hounsfield.core.cohort import TEST, Cohort
 from hounsfield.core.errors import BadInput
 from hounsfield.core.index import Index, Series
 from hounsfield.core.redact import listed
+from hounsfield.core.registry import nearest
 from hounsfield.io.catalogue import read_volume
 from hounsfield.io.source import Source
 from hounsfield.steps.gather import Question, TableFacts, case_of, table_facts
@@ -68,11 +69,13 @@ def gather_outlined(
         pairs, within, notes = _with_region(source, paired.pairs, threads)
         if not any(p.masks for p in pairs):
             pairs = _with_segmentations(source, pairs)
+        pairs, left = _asked_for(pairs, structures or question.classes, must_be=not structures)
+        notes += left
         drawn = [p for p in pairs if p.masks]
         if not drawn:
             raise BadInput(
                 f"none of {len(pairs)} images has a mask; expected a folder labels or masks beside the "
-                "images, names that say mask, or DICOM segmentations; name the folder of masks with --masks"
+                "images, names that say mask, or DICOM segmentations or structure sets; name the folder with --masks"
             )
         require_alike([p.images for p in drawn])
         if len(drawn) < len(pairs):
@@ -157,6 +160,26 @@ def _with_region(
     return made, within, [note]
 
 
+def _asked_for(pairs: Sequence[Pair], asked: Sequence[str], *, must_be: bool) -> tuple[list[Pair], list[str]]:
+    """Where every mask is of one structure, those that are asked for, and in words what was left out.
+
+    With `must_be` a structure of which there is no mask at all is refused.
+    """
+    held = {name for p in pairs for name, _ in p.masks if name}
+    if not asked or not held:
+        return list(pairs), []
+    missing = [name for name in asked if name not in held]
+    if missing and (must_be or len(missing) == len(asked)):
+        raise BadInput(
+            f'--classes asks for "{missing[0]}", of which there is no mask; expected names of masks '
+            f"({nearest(missing[0], sorted(held))}); correct --classes, or leave it out to learn all"
+        )
+    others = sorted(held - set(asked))
+    kept = [replace(p, masks=tuple(m for m in p.masks if not m[0] or m[0] in asked)) for p in pairs]
+    said = f"masks of {len(others)} other structure(s) were left out: {listed(others, ids=False)}"
+    return kept, [said] if others else []
+
+
 def _named_by_files(pairs: Sequence[Pair], names: tuple[str, ...]) -> tuple[str, ...]:
     """The structures where every mask file is of one; two names that differ in writing only are refused."""
     files = sorted({name for p in pairs for name, _ in p.masks if name})
@@ -172,10 +195,10 @@ def _named_by_files(pairs: Sequence[Pair], names: tuple[str, ...]) -> tuple[str,
     if not files:
         return names
     unknown = sorted(set(files) - set(names)) if names else []
-    if unknown:
+    if unknown:  # a description beside the images lists fewer
         raise BadInput(
             f"masks of {listed(unknown, ids=False)} were found, which are not among the structures "
-            f"{listed(names, ids=False)}; correct --classes, or leave it out to learn all"
+            f"{listed(names, ids=False)} of dataset.json; correct it, or choose some with --classes"
         )
     return names or tuple(files)
 
