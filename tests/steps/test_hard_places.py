@@ -15,6 +15,7 @@ from hounsfield.core.marked import Marked
 from hounsfield.core.plan import Detection, Fit, Grid, Network, Plan, Validation
 from hounsfield.io.pixel_store import write_pixels
 from hounsfield.networks.detector import Detector
+from hounsfield.steps.detection.fit import search_cost, searched_in_time
 from hounsfield.steps.detection.hard_places import hard_places, kept_places, places_before
 from hounsfield.steps.detection.learning import Detecting
 from hounsfield.steps.group import Group
@@ -114,3 +115,15 @@ def test_patches_show_hard_places_from_the_search_on(tmp_path: Path) -> None:
     assert share(2, (18, 18)) > 0.4  # what is marked is shown as often as before
     again = replace(task.batches.epoch(2))
     assert np.array_equal(task.batches.epoch(2).corner, again.corner)
+
+
+def test_no_more_images_are_searched_than_there_is_time_for(tmp_path: Path) -> None:
+    plan = _job(tmp_path).plan
+    cost = search_cost(plan)
+    plenty = searched_in_time(plan, 1_000_000, ())
+    assert plenty.detection.search_images == plan.detection.search_images and plenty.detection.searched
+    some = searched_in_time(plan, 300, ())
+    assert 4 <= some.detection.search_images < plan.detection.search_images
+    assert search_cost(some) <= 0.15 * 300 + cost / plan.detection.search_images
+    assert searched_in_time(plan, 10, ()).detection.searched == ()
+    assert searched_in_time(plan, 10, ("detection.searched",)) == plan

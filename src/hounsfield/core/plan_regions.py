@@ -111,8 +111,9 @@ class Detection(Section):
 
     `classes` names what is marked. `shape` is "sphere" (centre and diameter) or "box". The head stands on
     the feature map whose cell is `stride` voxels (k, j, i) of the grid wide. `negatives` hard negatives are
-    learned from for each positive cell. After the shares `searched` of all epochs the training images are
-    searched, and from then on `hard` of a batch's patches show what was taken for an object.
+    learned from for each positive cell. After the shares `searched` of all epochs `search_images` of the
+    training images are searched, and from then on `hard` of a batch's patches show what was taken for an
+    object.
 
     Candidates of a score below `least_score` are dropped, at most `most` an image are kept, and those that
     overlap by `fuse` are fused (weighted box fusion, Solovyev 2021). `match` says which candidate counts as
@@ -125,6 +126,7 @@ class Detection(Section):
     stride: Three = (1, 4, 4)
     negatives: Positive = 100
     searched: tuple[Chance, ...] = ()
+    search_images: Positive = 24
     hard: Chance = 0.35
     least_score: float = Field(0.01, ge=0, lt=1)
     most: Positive = 100

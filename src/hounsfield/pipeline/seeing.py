@@ -160,18 +160,23 @@ def _in_time(plan: Plan, study: Study) -> Plan:
     from hounsfield.steps.fit import members_beside
     from hounsfield.steps.segmentation.design import within_minutes
 
-    besides = 0.0
     if study.task == "segmentation":
         from hounsfield.steps.segmentation.fit import step_cost
     else:
-        from hounsfield.steps.detection.fit import search_cost, step_cost
+        from hounsfield.steps.detection.fit import search_cost, searched_in_time, step_cost
+    seconds = step_cost(plan)
 
-        besides = search_cost(plan)
-    beside = members_beside(plan)
-    return within_minutes(
-        plan, step_cost(plan), minutes=study.budget_minutes, beside=beside, besides=besides,
-        fixed=study.changes,
-    )  # fmt: skip
+    def fitted_to(plan: Plan, besides: float) -> Plan:
+        return within_minutes(
+            plan, seconds, minutes=study.budget_minutes, beside=members_beside(plan), besides=besides,
+            fixed=study.changes,
+        )  # fmt: skip
+
+    made = fitted_to(plan, 0.0)
+    if study.task == "segmentation":
+        return made
+    plan = searched_in_time(plan, made.fit.epochs * made.grid.steps * made.fit.batch_size, study.changes)
+    return fitted_to(plan, search_cost(plan))
 
 
 def prepared_job(study: Study, seen: Seen, plan: Plan, folder: RunFolder, clock: Clock) -> Job:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
 from hounsfield.core.plan import Plan
-from hounsfield.steps.detection.hard_places import MOST_IMAGES
 from hounsfield.steps.detection.learning import kept_candidates, read_candidates
 from hounsfield.steps.job import Job
 from hounsfield.tasks.detection import Candidates, detection_loss, targets_of
 
-__all__ = ["kept_found", "search_cost", "step_cost"]
+__all__ = ["kept_found", "search_cost", "searched_in_time", "step_cost"]
 
-_FORWARD = 0.6
-"""Of the time that learning from a voxel takes, what searching it does: measured on whole chests."""
+_FORWARD, _USUAL = 0.6, 0.6
+"""Of the time that learning from a voxel takes, what searching it does, and of the largest image, what the
+usual one has: measured on chests.
+"""
+_SEARCH_SHARE, _LEAST_IMAGES = 0.15, 4
 
 
 def kept_found(job: Job, row: int) -> Candidates | None:
@@ -26,15 +29,29 @@ def kept_found(job: Job, row: int) -> Candidates | None:
 
 
 def search_cost(plan: Plan) -> float:
-    """What a member's searches for hard places cost at most, in patches.
+    """What a member's searches for hard places cost, in patches.
 
     >>> from hounsfield.core.plan import Detection, Grid
     >>> grid = Grid(patch=(1, 8, 8), window=(1, 16, 16))
-    >>> search_cost(Plan(grid=grid, detection=Detection(searched=(0.5,))))
-    57.6
+    >>> search_cost(Plan(grid=grid, detection=Detection(searched=(0.5,), search_images=10)))
+    14.4
     """
-    voxels = math.prod(plan.grid.window) / math.prod(plan.grid.patch)
-    return round(len(plan.detection.searched) * MOST_IMAGES * voxels * _FORWARD, 1)
+    voxels = _USUAL * math.prod(plan.grid.window) / math.prod(plan.grid.patch)
+    return round(len(plan.detection.searched) * plan.detection.search_images * voxels * _FORWARD, 1)
+
+
+def searched_in_time(plan: Plan, patches: int, fixed: Collection[str]) -> Plan:
+    """The plan with as many images to search as a member of so many patches has time for.
+
+    A few images teach little: then nothing is searched. What the user fixed stays.
+    """
+    if not plan.detection.searched or {"detection.searched", "detection.search_images"} & set(fixed):
+        return plan
+    images = int(_SEARCH_SHARE * patches * plan.detection.search_images / search_cost(plan))
+    changes: dict[str, Any] = {"search_images": min(images, plan.detection.search_images)}
+    if images < _LEAST_IMAGES:
+        changes = {"searched": ()}
+    return plan.model_copy(update={"detection": plan.detection.model_copy(update=changes)})
 
 
 def step_cost(plan: Plan) -> float:

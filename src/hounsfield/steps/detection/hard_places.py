@@ -21,9 +21,8 @@ from hounsfield.steps.job import Job
 from hounsfield.steps.regions.task import HardPlaces
 from hounsfield.tasks.detection import Candidates
 
-__all__ = ["MOST_IMAGES", "away_from", "hard_places", "is_due", "kept_places", "places_before"]
+__all__ = ["away_from", "hard_places", "is_due", "kept_places", "places_before"]
 
-MOST_IMAGES = 24
 _MOST_AN_IMAGE = 40
 _LEAST_SCORE = 0.02
 _BESIDE = 0.75, 2.0
@@ -42,10 +41,10 @@ def is_due(epoch: int, epochs: int, shares: tuple[float, ...]) -> bool:
 def hard_places(
     job: Job, network: nn.Module, rows: NDArray[np.int64], device: torch.device, rng: np.random.Generator
 ) -> HardPlaces:
-    """What the network finds in cases (at most 24 of `rows`, drawn) away from everything that is marked."""
+    """What the network finds in `search_images` of the cases `rows` away from everything that is marked."""
     store = job.grid
     assert store is not None
-    chosen = np.sort(rng.permutation(rows)[:MOST_IMAGES])
+    chosen = np.sort(rng.permutation(rows)[: job.plan.detection.search_images])
     found: list[tuple[int, Candidates]] = []
     for row in chosen.tolist():
         case = job.cases[row]

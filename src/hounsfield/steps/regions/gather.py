@@ -75,8 +75,8 @@ def gather_outlined(
         if not drawn:
             raise BadInput(
                 f"none of {len(pairs)} images has a mask; expected a folder labels or masks beside the "
-                "images, names that say mask, DICOM segmentations or structure sets; name the folder of masks "
-                "with --masks"
+                "images, names that say mask, DICOM segmentations or structure sets; name the folder of "
+                "masks with --masks"
             )
         require_alike([p.images for p in drawn])
         if len(drawn) < len(pairs):
