@@ -6,9 +6,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hounsfield.core.index import Series
 from hounsfield.core.volume import Volume
@@ -86,6 +88,13 @@ def _structures(member: str, number: int, dataset: Dataset) -> tuple[list[str], 
     return series_drawn_on(dataset), masks
 
 
+@lru_cache(maxsize=4)
+def _contours_of(source: Source, member: str) -> dict[int, list[NDArray[np.float64]]]:
+    """The contours of every structure of a set: a mask is asked for one structure after the other."""
+    dataset = dataset_of(source, member)
+    return {number: closed_contours(dataset, number) for number in structure_names(dataset)}
+
+
 def mask_volume(source: Source, series: Series, image: Volume | None = None) -> Volume:
     """A mask as it lies in its file: an image's own numbers, or zeros and ones of a DICOM segment.
 
@@ -95,7 +104,7 @@ def mask_volume(source: Source, series: Series, image: Volume | None = None) -> 
     if series.reader == CONTOURS:
         if image is None:
             raise TypeError("contours need the image that they were drawn on")
-        drawn = contour_mask(closed_contours(dataset_of(source, series.files[0]), series.position), image)
+        drawn = contour_mask(_contours_of(source, series.files[0])[series.position], image)
         return Volume(drawn[None], image.affine, (), image.spacing_known)
     if series.reader != SEGMENTATION:
         return read_volume(source, series)
