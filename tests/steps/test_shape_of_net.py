@@ -135,6 +135,9 @@ def test_a_plan_takes_the_time_that_is_given() -> None:
     busy = within_minutes(plan, 0.4, minutes=50, beside=2, besides=1000)
     patches = busy.validation.members * busy.fit.epochs * busy.grid.steps * busy.fit.batch_size
     assert 0.6 * 6000 <= (patches + 1000 * busy.validation.members) * 0.4 <= 6000
+    small = plan.model_copy(update={"task": "detection"})
+    assert within_minutes(small, 0.4, minutes=50, beside=2).validation.members == 1  # 12,750 small patches
+    assert within_minutes(plan, 0.4, minutes=50, beside=2).validation.members == 5
     fixed = plan.changed({"fit.epochs": 3, "grid.steps": 7, "validation.members": 2})
     made = within_minutes(
         fixed, 0.4, minutes=50, beside=2, fixed=("fit.epochs", "grid.steps", "validation.members")

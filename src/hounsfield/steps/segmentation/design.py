@@ -23,8 +23,8 @@ _BATCH = {("cpu", True): 4, ("cpu", False): 2, ("cuda", True): 12, ("cuda", Fals
 _SHARE = 0.85
 """Of the time for training: validation, prediction of the folds and the start take the rest."""
 
-_LEAST_PATCHES = 2000
-"""A member should learn from so many; where time is short there are fewer members."""
+_LEAST_PATCHES = {"segmentation": 2000, "detection": 9600}
+"""A member should learn from so many (those of a detection are small); in less time there are fewer members."""
 
 _LARGE = 120_000
 """A patch of more voxels makes the network narrower on a CPU, or it would see too few of them."""
@@ -148,7 +148,7 @@ def within_minutes(
     """
     patches = _SHARE * minutes * 60 * beside / max(seconds, 1e-6)
     most = plan.validation.folds
-    members = int(min(most, max(1, patches // (_LEAST_PATCHES + besides))))
+    members = int(min(most, max(1, patches // (_LEAST_PATCHES[plan.task] + besides))))
     if "validation.members" in fixed:
         members = plan.validation.members
     steps = max(2, int((patches / members - besides) / plan.fit.batch_size))
