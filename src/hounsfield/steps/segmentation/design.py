@@ -24,7 +24,7 @@ _SHARE = 0.85
 """Of the time for training: validation, prediction of the folds and the start take the rest."""
 
 _LEAST_PATCHES = {"segmentation": 2000, "detection": 9600}
-"""A member should learn from so many (those of a detection are small); in less time there are fewer members."""
+"""A member should learn from so many, small ones in a detection; in less time there are fewer members."""
 
 _LARGE = 120_000
 """A patch of more voxels makes the network narrower on a CPU, or it would see too few of them."""
