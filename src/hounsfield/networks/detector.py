@@ -19,6 +19,7 @@ from hounsfield.core import plan
 from hounsfield.core.errors import BadInput
 from hounsfield.networks.classifier import Classifier
 from hounsfield.networks.dropout import share_dropout
+from hounsfield.networks.pointwise import Pointwise3d
 from hounsfield.networks.pretrained import refuse_pretrained, start_from
 
 __all__ = ["Detector", "build_detector"]
@@ -74,7 +75,7 @@ class Detector(Classifier):
             for n in range(len(strides))
         )
         pyramid = min(widest, 2 * wide[self.map_stage])
-        pointwise = nn.Conv2d if flat else nn.Conv3d
+        pointwise = nn.Conv2d if flat else Pointwise3d
         self.laterals = nn.ModuleList(pointwise(w, pyramid, 1) for w in wide[self.map_stage :])
         one = tuple(1 for _ in stride)
         self.smooth = _normed(pyramid, pyramid, one)
@@ -221,7 +222,7 @@ class _Residual(nn.Module):
             pool = nn.AvgPool2d if flat else nn.AvgPool3d
             shorter.append(pool(stride, stride, ceil_mode=True, count_include_pad=False))  # type: ignore[arg-type]
         if wide != wide_out:
-            shorter.append((nn.Conv2d if flat else nn.Conv3d)(wide, wide_out, 1, bias=False))
+            shorter.append((nn.Conv2d if flat else Pointwise3d)(wide, wide_out, 1, bias=False))
         self.shortcut = nn.Sequential(*shorter)
 
     def forward(self, x: Tensor) -> Tensor:
