@@ -19,7 +19,7 @@ from hounsfield.io.dicom.elements import Elements
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["closed_contours", "contour_mask", "series_drawn_on", "structure_names"]
+__all__ = ["closed_contours", "contour_mask", "points_of", "series_drawn_on", "structure_names"]
 
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _FLAT = 0.5
@@ -108,14 +108,22 @@ def _cross(plane, points):  # type: ignore[no-untyped-def]
                 plane[j, i] ^= 1
 
 
-def _points(contour: Dataset) -> Points:
+def points_of(contour: Dataset) -> Points:
+    """The points (n, 3) of a contour in LPS mm, (0, 3) without data. ValueError for what are no points."""
     value = contour.get("ContourData")
     numbers = np.array([] if value in (None, "") else [float(v) for v in value], np.float64)
     if numbers.size % 3 or not np.isfinite(numbers).all():
+        raise ValueError("contour data that are no points")
+    return numbers.reshape(-1, 3)
+
+
+def _points(contour: Dataset) -> Points:
+    try:
+        return points_of(contour)
+    except ValueError as error:
         raise BadInput(
             "contour data that are no points; expected x, y, z of each; export the structure set again"
-        )
-    return numbers.reshape(-1, 3)
+        ) from error
 
 
 def _items(dataset: Dataset, name: str) -> list[Dataset]:

@@ -109,11 +109,17 @@ def _first_guess(values: NDArray[np.floating]) -> Doubles:
     return means
 
 
+def _shares(
+    parts: Doubles, kinds: NDArray[np.int64], spread: Doubles, amounts: Doubles
+) -> tuple[Doubles, Doubles]:
+    """Of each mixture how common it is, and by how much its values spread."""
+    return amounts[kinds] / np.bincount(kinds)[kinds], np.sqrt(parts @ spread**2)
+
+
 def _responsibility(
     at: Doubles, parts: Doubles, kinds: NDArray[np.int64], means: Doubles, spread: Doubles, amounts: Doubles
 ) -> Doubles:
-    share = amounts[kinds] / np.bincount(kinds)[kinds]
-    deviation = np.sqrt(parts @ spread**2)
+    share, deviation = _shares(parts, kinds, spread, amounts)
     away = (at[:, None] - (parts @ means)[None]) / deviation
     found = share / deviation * np.exp(-0.5 * np.minimum(away**2, 600.0))
     total: Doubles = found / np.maximum(found.sum(1, keepdims=True), 1e-290)
@@ -148,8 +154,7 @@ def parts_of(data: Floats, inside: NDArray[np.bool_], levels: Levels) -> Floats:
 def _likelihood(
     at: Doubles, parts: Doubles, kinds: NDArray[np.int64], means: Doubles, spread: Doubles, amounts: Doubles
 ) -> Doubles:
-    share = amounts[kinds] / np.bincount(kinds)[kinds]
-    deviation = np.sqrt(parts @ spread**2)
+    share, deviation = _shares(parts, kinds, spread, amounts)
     # Brighter than white matter is white, darker than CSF is CSF.
     value = np.clip(at, means[0], means[2])
     found: Doubles = (

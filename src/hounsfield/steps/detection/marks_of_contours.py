@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hounsfield.core.index import Series
-from hounsfield.io.dicom.contour_volume import series_drawn_on
+from hounsfield.io.dicom.contour_volume import points_of, series_drawn_on
 from hounsfield.io.dicom.elements import Elements
 from hounsfield.steps.detection.drawn import Drawn, box_of_points, spacing_of
 from hounsfield.steps.detection.pictured import Pictured, plain_class
@@ -38,7 +38,7 @@ def read_structures(dataset: Dataset, pictured: Pictured) -> tuple[list[Drawn], 
     empty = 0
     for roi in dataset.get("ROIContourSequence") or ():
         number = _number(roi, "ReferencedROINumber")
-        contours = [_points(c) for c in roi.get("ContourSequence") or ()]
+        contours = [points_of(c) for c in roi.get("ContourSequence") or ()]
         contours = [c for c in contours if len(c)]
         if not contours:
             empty += 1
@@ -83,15 +83,6 @@ def _longest(contour: Points) -> float:
     step = max(1, len(contour) // 512)
     some = contour[::step]
     return float(np.sqrt(((some[:, None] - some[None]) ** 2).sum(axis=2).max()))
-
-
-def _points(contour: Dataset) -> Points:
-    """Points (N, 3) in LPS mm; a contour that is cut out of another is on it or in it, and changes no box."""
-    value = contour.get("ContourData")
-    numbers = np.array([] if value in (None, "") else [float(v) for v in value], np.float64)
-    if numbers.size % 3 or not np.isfinite(numbers).all():
-        raise ValueError("contour data that are no points")
-    return numbers.reshape(-1, 3)
 
 
 def _text(item: Dataset, keyword: str) -> str:
