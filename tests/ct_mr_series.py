@@ -141,6 +141,23 @@ def write_series(
     return positions
 
 
+def write_patients(
+    folder: Path, count: int, values: NDArray[Any], orientation: Callable[[int], Orientation]
+) -> None:
+    """A series of the same values for each of `count` patients P0, P1, …, turned as `orientation` says."""
+    for n in range(count):
+        uid = f"1.2.826.0.1.3680043.9999.{n + 1}"
+        write_series(
+            folder / f"series_{n}",
+            values,
+            orientation=orientation(n),
+            PatientID=f"P{n}",
+            SeriesInstanceUID=uid,
+            StudyInstanceUID=f"{uid}.1",
+            each=lambda k, uid=uid: {"SOPInstanceUID": f"{uid}.2.{k}"},  # type: ignore[misc]
+        )
+
+
 def enhanced(
     values: NDArray[Any],
     positions_mm: NDArray[np.float64],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ct_mr_series import oblique, pattern, write_series
+from ct_mr_series import oblique, pattern, write_patients
 from hounsfield.io.dicom.seg_write import write_segmentation
 from hounsfield.io.source import Source
 from hounsfield.steps.gather import Question
@@ -19,17 +19,7 @@ NAMES = {1: "nodule", 2: "heart"}
 
 
 def test_segments_are_masks_of_the_series_that_they_refer_to(tmp_path: Path) -> None:
-    for n in range(4):
-        uid = f"1.2.826.0.1.3680043.9999.{n + 1}"
-        write_series(
-            tmp_path / f"series_{n}",
-            pattern(SHAPE),
-            orientation=oblique(10 * n, -5),
-            PatientID=f"P{n}",
-            SeriesInstanceUID=uid,
-            StudyInstanceUID=f"{uid}.1",
-            each=lambda k, uid=uid: {"SOPInstanceUID": f"{uid}.2.{k}"},  # type: ignore[misc]
-        )
+    write_patients(tmp_path, 4, pattern(SHAPE), lambda n: oblique(10 * n, -5))
     index = scan(tmp_path)
     wanted = {}
     with Source(tmp_path) as source:

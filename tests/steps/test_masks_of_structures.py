@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ct_mr_series import oblique, pattern, write_series
+from ct_mr_series import oblique, pattern, write_patients
 from dicom_objects import item, plain, saved
 from hounsfield.core.errors import BadInput
 from hounsfield.core.index import Index
@@ -61,17 +61,7 @@ def write_structures(image: Volume, uid: str, rois: dict[str, dict[int, list[Poi
 
 @pytest.fixture
 def images(tmp_path: Path) -> Index:
-    for n in range(4):
-        uid = f"1.2.826.0.1.3680043.9999.{n + 1}"
-        write_series(
-            tmp_path / f"series_{n}",
-            pattern(SHAPE),
-            orientation=oblique(12 * n, -6),
-            PatientID=f"P{n}",
-            SeriesInstanceUID=uid,
-            StudyInstanceUID=f"{uid}.1",
-            each=lambda k, uid=uid: {"SOPInstanceUID": f"{uid}.2.{k}"},  # type: ignore[misc]
-        )
+    write_patients(tmp_path, 4, pattern(SHAPE), lambda n: oblique(12 * n, -6))
     return scan(tmp_path)
 
 
