@@ -157,6 +157,9 @@ def test_two_names_of_one_structure(tmp_path: Path) -> None:
             save_nifti(tmp_path / f"set/s{n}/segmentations/{name}.nii.gz", inside)
     ended = _train(tmp_path)
     _refused(ended, '"kidney_left" and "left_kidney" are two names', "rename one", out=tmp_path / "run")
+    for asked in ("kidney_left", "left_kidney"):  # its other half would be left out unseen
+        ended = _train(tmp_path, "--classes", asked)
+        _refused(ended, '"kidney_left" and "left_kidney" are two names', out=tmp_path / "run")
 
 
 def test_channels_that_do_not_show_the_same_place(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -170,6 +170,7 @@ def _asked_for(pairs: Sequence[Pair], asked: Sequence[str], *, must_be: bool) ->
     if not asked or not held:
         return list(pairs), []
     missing = [name for name in asked if name not in held]
+    _refuse_two_names(held if missing else asked, among=held)
     if missing and (must_be or len(missing) == len(asked)):
         raise BadInput(
             f'--classes asks for "{missing[0]}", of which there is no mask; expected names of masks '
@@ -181,18 +182,24 @@ def _asked_for(pairs: Sequence[Pair], asked: Sequence[str], *, must_be: bool) ->
     return kept, [said] if others else []
 
 
-def _named_by_files(pairs: Sequence[Pair], names: tuple[str, ...]) -> tuple[str, ...]:
-    """The structures where every mask file is of one; two names that differ in writing only are refused."""
-    files = sorted({name for p in pairs for name, _ in p.masks if name})
+def _refuse_two_names(meant: Iterable[str], *, among: Iterable[str]) -> None:
+    """Raises BadInput where a structure that is meant bears two names that differ in writing only."""
     alike: dict[tuple[str, ...], list[str]] = {}
-    for name in files or names:
+    for name in sorted(among):
         alike.setdefault(tuple(sorted(re.split(r"[_\- ]+", name.casefold()))), []).append(name)
-    double = next((held for held in alike.values() if len(held) > 1), None)
+    wanted = set(meant)
+    double = next((held for held in alike.values() if len(held) > 1 and wanted & set(held)), None)
     if double:
         raise BadInput(
             f'"{double[0]}" and "{double[1]}" are two names for one structure; expected one name each; '
             "rename one"
         )
+
+
+def _named_by_files(pairs: Sequence[Pair], names: tuple[str, ...]) -> tuple[str, ...]:
+    """The structures where every mask file is of one; two names that differ in writing only are refused."""
+    files = sorted({name for p in pairs for name, _ in p.masks if name})
+    _refuse_two_names(files or names, among=files or names)
     if not files:
         return names
     unknown = sorted(set(files) - set(names)) if names else []
