@@ -208,3 +208,34 @@ def test_chests_of_other_patients_are_other_pictures_and_a_cropped_mirror_image_
     changed = _jpeg(np.ascontiguousarray(images[7][j // 20 :, ::-1][:, : -i // 20]))
     pairs = duplicate_pairs(marks_of(tmp_path, [*images, changed]))
     assert pairs == (Pair("i7", "i80", False, "mirrored left to right, cropped"),)
+
+
+def test_two_volumes_that_agree_from_above_alone_are_two(tmp_path: Path) -> None:
+    volumes = [_volume(n) for n in range(9)]
+    other = volumes[3][np.random.default_rng(1).permutation(24)]  # the same mean along k, of another order
+    assert duplicate_pairs(_marks_of_volumes(tmp_path / "a", [*volumes, other])) == ()
+    few = [x[:12] for x in volumes]  # too few slices to be seen from the side
+    pairs = duplicate_pairs(_marks_of_volumes(tmp_path / "b", [*few, few[3][::-1] + 5]))
+    assert [(p.first, p.second) for p in pairs] == [("i3", "i9")]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x.swapaxes(1, 2), lambda x: np.rot90(x, 1, (1, 2)), lambda x: np.rot90(x, -1, (1, 2)),
+        lambda x: x[:, ::-1, ::-1], lambda x: x[::-1].swapaxes(1, 2)[:, :, ::-1], lambda x: x[2:],
+    ],
+    ids=["transposed", "anticlockwise", "clockwise", "half round", "upside down and turned", "fewer slices"],
+)  # fmt: skip
+def test_a_turned_copy_of_a_volume_agrees_from_its_sides(tmp_path: Path, change: Any) -> None:
+    volumes = [_volume(n) for n in range(9)]
+    (pair,) = duplicate_pairs(_marks_of_volumes(tmp_path, [*volumes, change(volumes[4])]))
+    assert (pair.first, pair.second) == ("i4", "i9")
+
+
+def test_saved_marks_of_volumes_are_the_same_marks(tmp_path: Path) -> None:
+    marks = _marks_of_volumes(tmp_path, [_volume(n) for n in range(3)])
+    marks.save(tmp_path / "marks.npz")
+    read = Fingerprints.load(tmp_path / "marks.npz")
+    assert np.array_equal(read.sides, marks.sides) and read.sides.any((1, 2, 3)).all()
+    assert read.chosen({"i2"}).sides.shape == (1, *marks.sides.shape[1:])

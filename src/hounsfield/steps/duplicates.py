@@ -3,8 +3,8 @@ windowed, brightened or inverted; and slices of volumes that stand elsewhere as 
 
 Three steps, each in a file of `same_picture`: what is kept of an image (`looks`), which pairs are worth a
 close look (`candidates`), and how well the fine structure of two images agrees, as they are (`structure`) or
-laid over each other (`registration`). `benchmarks/duplicates.py` measures how far true copies and other
-patients' images lie from the limits.
+laid over each other (`registration`). Volumes that agree from above must agree from the sides (`sides`).
+`benchmarks/duplicates.py` measures how far true copies and other patients' images lie from the limits.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,17 +25,23 @@ from hounsfield.steps.compute import available_cores
 from hounsfield.steps.same_picture.candidates import candidates
 from hounsfield.steps.same_picture.confirmation import confirmed
 from hounsfield.steps.same_picture.looks import CROPS, EDGES, SIDE, TURNS, plane_of, views_of
+from hounsfield.steps.same_picture.sides import SIDES, alike_from_the_sides, sides_of
 from hounsfield.steps.same_picture.structure import Common, common_of
 
 __all__ = ["Fingerprints", "Pair", "duplicate_pairs", "fingerprints"]
+
+
+def _no_sides(count: int = 0) -> NDArray[np.float16]:
+    return np.zeros((count, SIDES, SIDE, SIDE), np.float16)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fingerprints:
     """Per row an image: a digest of its pixels, its edges (N, 2, EDGES), and its plane (N, SIDE, SIDE).
 
-    A volume is seen through its mean along k. Where a set holds volumes and pictures, further rows bear the
-    id of a volume and one of its slices that a picture may show; `slices` says which ("" for a whole image).
+    A volume is seen through its mean along k; `sides` (N or 0, SIDES, SIDE, SIDE) are its means along j and
+    i, noughts where there are none. Where a set holds volumes and pictures, further rows bear the id of a
+    volume and one of its slices that a picture may show; `slices` says which ("" for a whole image).
     """
 
     ids: tuple[str, ...]
@@ -43,6 +49,7 @@ class Fingerprints:
     coarse: NDArray[np.float32]
     fine: NDArray[np.float16]
     slices: tuple[str, ...] = ()
+    sides: NDArray[np.float16] = field(default_factory=_no_sides)
 
     def digest(self) -> str:
         """A hash of every pixel of every image."""
@@ -56,7 +63,8 @@ class Fingerprints:
         """Some of the rows."""
         names, digests = (tuple(column[row] for row in rows) for column in (self.ids, self.digests))
         slices = tuple(self.slices[row] for row in rows) if self.slices else ()
-        return Fingerprints(names, digests, self.coarse[rows], self.fine[rows], slices)
+        sides = self.sides[rows] if len(self.sides) else self.sides
+        return Fingerprints(names, digests, self.coarse[rows], self.fine[rows], slices, sides)
 
     def save(self, path: Path) -> None:
         """Write as .npz without pickling."""
@@ -68,6 +76,7 @@ class Fingerprints:
                 coarse=self.coarse,
                 fine=self.fine,
                 slices=np.array(self.slices, str),
+                sides=self.sides,
             )
 
     @classmethod
@@ -82,7 +91,9 @@ class Fingerprints:
                 )
             texts = (tuple(z[name].tolist()) for name in ("ids", "digests", "slices"))
             ids, digests, slices = texts
-            return cls(ids, digests, z["coarse"], z["fine"], slices)
+            return cls(
+                ids, digests, z["coarse"], z["fine"], slices, z["sides"] if "sides" in z else _no_sides()
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +115,20 @@ def fingerprints(store: PixelStore, ids: Sequence[str]) -> Fingerprints:
 
     coarse = np.empty((len(ids), len(CROPS), EDGES), np.float32)
     fine = np.empty((len(ids), SIDE, SIDE), np.float16)
+    flat = [row for row, key in enumerate(ids) if store.rows[key].shape[1] == 1]
+    sides = _no_sides(0 if len(flat) == len(ids) else len(ids))
 
     def look(row: int) -> None:
-        plane = plane_of(store.image(ids[row]).astype(np.float32).mean((0, 1)))
+        image = store.image(ids[row])
+        plane = plane_of(image.astype(np.float32).mean((0, 1)))
         coarse[row], fine[row] = views_of(plane), plane
+        if len(sides):
+            sides[row] = sides_of(image)
 
     with ThreadPoolExecutor(available_cores()) as pool:
         list(pool.map(look, range(len(ids))))
-    whole = Fingerprints(tuple(ids), tuple(store.rows[k].digest for k in ids), coarse, fine, ("",) * len(ids))
-    flat = [row for row, key in enumerate(ids) if store.rows[key].shape[1] == 1]
+    digests = tuple(store.rows[k].digest for k in ids)
+    whole = Fingerprints(tuple(ids), digests, coarse, fine, ("",) * len(ids), sides)
     if not flat or len(flat) == len(ids):
         return whole
     shown = slices_shown(store, [k for k in ids if store.rows[k].shape[1] > 1], coarse[flat, 0])
@@ -122,6 +138,7 @@ def fingerprints(store: PixelStore, ids: Sequence[str]) -> Fingerprints:
         np.concatenate([coarse, *(s.views[None] for s in shown)]),
         np.concatenate([fine, *(s.plane[None].astype(np.float16) for s in shown)]),
         (*whole.slices, *(s.name for s in shown)),
+        np.concatenate([sides, _no_sides(len(shown))]),
     )
 
 
@@ -175,8 +192,13 @@ def _near(a: Fingerprints, b: Fingerprints | None, common: Common) -> list[Pair]
     if min(len(a.ids), len(other.ids)) < (2 if b is None else 1):
         return []
     likely = candidates(a.coarse, None if b is None else b.coarse)
+    near = confirmed(a.fine, other.fine, likely, common)
+    rows = np.array([found.row for found in near], np.intp)
+    if len(a.sides) and len(other.sides):
+        agree = alike_from_the_sides(a.sides, other.sides, likely.some(rows))
+        near = [found for found, alike in zip(near, agree, strict=True) if alike]
     pairs = []
-    for found in confirmed(a.fine, other.fine, likely, common):
+    for found in near:
         i, j = int(likely.first[found.row]), int(likely.second[found.row])
         shown = (marks.slices[k] for marks, k in ((a, i), (other, j)) if marks.slices)
         words = [w for w in (*shown, TURNS[likely.turn[found.row]], *found.words) if w]

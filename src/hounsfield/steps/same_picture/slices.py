@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from hounsfield.io.pixel_store import PixelStore
 from hounsfield.steps.compute import available_cores
 from hounsfield.steps.same_picture.looks import TURNS, plane_of, turned_edges, views_of
+from hounsfield.steps.same_picture.sides import LEAST_SLICES
 
 __all__ = ["Slice", "slices_shown"]
 
 ALIKE = 0.5
 MOST = 3
-LEAST_SLICES = 16
-"""A volume of fewer slices is not looked at across them: its reformatted planes are no pictures."""
 
 
 @dataclass(frozen=True, eq=False)
