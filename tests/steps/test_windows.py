@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hounsfield.core.plan import Grid, Plan
-from hounsfield.steps.regions.windows import answer_of, starts_along, tensor_of, window_of
+from hounsfield.steps.regions.tiles import tiles_along
+from hounsfield.steps.regions.windows import answer_of, tensor_of
 
 Three = tuple[int, int, int]
 
@@ -96,15 +97,30 @@ def test_windows_are_divisible_and_no_larger_than_needed() -> None:
                 n <= min(w, -(-s // d) * d)
                 for n, w, s, d in zip(shape, (8, 16, 16), size, (4, 8, 8), strict=True)
             )
-    assert window_of((3, 200, 17), Grid(patch=(4, 30, 30), window=(4, 30, 30)), (2, 8, 8)) == (4, 24, 24)
 
 
-def test_starts_cover_an_axis_and_overlap_as_asked() -> None:
-    for length, window, overlap in itertools.product(range(1, 40), (1, 4, 7, 16), (0.0, 0.25, 0.5, 0.9)):
-        starts = starts_along(length, window, overlap)
-        assert starts[0] == 0 and (length <= window or starts[-1] == length - window)
-        steps = np.diff(starts)
-        assert (steps >= 0).all() and (steps < max(1, window * (1 - overlap)) + 1).all()
+@pytest.mark.parametrize("divisor, cell", [(1, 1), (4, 1), (4, 4), (8, 2)])
+def test_tiles_cover_an_axis_and_share_what_is_asked(divisor: int, cell: int) -> None:
+    for n, most, overlap in itertools.product(range(1, 60), (8, 16, 24), (0.0, 0.1, 0.25, 0.5, 0.9)):
+        length = -(-n // cell) * cell
+        for least in (1, most // 2):
+            tiles = tiles_along(length, most, overlap=overlap, divisor=divisor, least=least, cell=cell)
+            ends = [start + size for start, size in tiles]
+            assert tiles[0][0] == 0 and all(s % divisor == 0 and s <= most for _, s in tiles)
+            if len(tiles) == 1:
+                assert length <= most and 0 <= ends[0] - length < divisor
+                continue
+            assert ends[-1] == length and all(start % cell == 0 for start, _ in tiles)
+            assert all(size >= min(most, least) for _, size in tiles)
+            shared = [end - start for end, (start, _) in zip(ends, tiles[1:], strict=False)]
+            assert min(shared) >= min(most - 1, overlap * most) - cell
+
+
+def test_tiles_are_no_longer_than_needed() -> None:
+    for length in range(130, 600, 7):
+        tiles = tiles_along(length, 128, overlap=0.0625, divisor=16)
+        assert sum(size for _, size in tiles) < length + 8 * (len(tiles) - 1) + 16
+        assert len(tiles) == -(-(length - 8) // 120)
 
 
 class Leaning(nn.Module):

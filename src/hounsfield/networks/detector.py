@@ -21,6 +21,7 @@ from hounsfield.networks.classifier import Classifier
 from hounsfield.networks.dropout import share_dropout
 from hounsfield.networks.pointwise import Pointwise3d
 from hounsfield.networks.pretrained import refuse_pretrained, start_from
+from hounsfield.networks.stem import Stem
 
 __all__ = ["Detector", "build_detector"]
 
@@ -60,7 +61,7 @@ class Detector(Classifier):
         self.classes, self.stride = classes, tuple(stride)
         self.strides = tuple(strides)
         self.map_stage = _stage_of(strides, stride)
-        self.stem = _normed(channels, wide[0], strides[0])
+        self.stem = Stem(*_normed(channels, wide[0], strides[0]))
         self.encoder = nn.ModuleList(
             nn.Sequential(
                 *(

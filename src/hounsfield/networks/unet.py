@@ -15,6 +15,8 @@ from hounsfield.core import plan
 from hounsfield.core.errors import BadInput
 from hounsfield.networks.classifier import Classifier
 from hounsfield.networks.dropout import share_dropout
+from hounsfield.networks.pointwise import Pointwise3d
+from hounsfield.networks.stem import Stem
 
 __all__ = ["UNet", "build_unet", "norm_of"]
 
@@ -54,7 +56,7 @@ class UNet(Classifier):
         blocks = blocks or [1] * stages
         wide = [min(widest, width * 2**n) for n in range(stages)]
         self.strides = tuple(strides)
-        self.stem = nn.Sequential(_conv(channels, wide[0], kernels[0]), norm_of(wide[0]), _act())
+        self.stem = Stem(_conv(channels, wide[0], kernels[0]), norm_of(wide[0]), _act())
         still = tuple(1 for _ in strides[0])
         self.encoder = nn.ModuleList(
             [nn.Sequential(*(_Residual(wide[0], wide[0], kernels[0], still) for _ in range(blocks[0] - 1)))]
@@ -207,11 +209,11 @@ def _act() -> nn.LeakyReLU:
 
 
 def _pointwise(stride: Steps) -> type[nn.Conv2d] | type[nn.Conv3d]:
-    return nn.Conv2d if len(stride) == 2 else nn.Conv3d
+    return nn.Conv2d if len(stride) == 2 else Pointwise3d
 
 
 def _conv(wide: int, wide_out: int, kernel: Steps, stride: Steps = ()) -> nn.Module:
-    made = _pointwise(kernel)
+    made = nn.Conv2d if len(kernel) == 2 else nn.Conv3d
     padding = tuple(k // 2 for k in kernel)
     return made(wide, wide_out, kernel, stride or 1, padding, bias=False)  # type: ignore[arg-type]
 

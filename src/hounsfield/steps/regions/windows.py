@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hounsfield.core.plan import Grid, Plan
+from hounsfield.core.plan import Plan
+from hounsfield.networks.lean import lean_answer
 from hounsfield.steps.compute import mixed_precision
+from hounsfield.steps.regions.tiles import tiles_along
 
-__all__ = ["answer_of", "starts_along", "tensor_of", "window_of"]
+__all__ = ["answer_of", "tensor_of"]
 
 _SIGMA = 0.125
 _LEAST_WEIGHT = 1e-3
@@ -30,31 +32,6 @@ def tensor_of(data: NDArray[Any], levels: Sequence[Sequence[float]], device: tor
         torch.tensor([row[n] for row in levels], device=device)[:, None, None, None] for n in range(4)
     )
     return torch.clamp(held * scale + offset, low, high)
-
-
-def window_of(shape: Sequence[int], grid: Grid, divisor: Sequence[int]) -> tuple[int, int, int]:
-    """The window (k, j, i) for an image of this shape: the plan's, no larger than the image needs.
-
-    >>> window_of((1, 30, 200), Grid(patch=(1, 64, 64), window=(1, 128, 128)), (1, 8, 8))
-    (1, 32, 128)
-    """
-    k, j, i = (
-        min(max(1, w // d) * d, math.ceil(n / d) * d)
-        for n, w, d in zip(shape, grid.window, divisor, strict=True)
-    )
-    return k, j, i
-
-
-def starts_along(length: int, window: int, overlap: float) -> list[int]:
-    """Where windows begin along an axis: evenly, the last one at the end.
-
-    >>> starts_along(10, 4, 0.5), starts_along(3, 4, 0.5)
-    ([0, 2, 4, 6], [0])
-    """
-    if length <= window:
-        return [0]
-    count = math.ceil((length - window) / max(1, window * (1 - overlap))) + 1
-    return [round(n * (length - window) / (count - 1)) for n in range(count)]
 
 
 def answer_of(
@@ -73,28 +50,30 @@ def answer_of(
     `mirrored` undoes what a mirroring does to the answer's channels. Computed on the image's device in
     inference mode; the image is padded with its edge to whole cells, and where it is smaller than a window.
     """
-    window = window_of(image.shape[1:], plan.grid, divisor)
-    padded, before = _padded(image, window, stride)
-    full = [n // s for n, s in zip(padded.shape[1:], stride, strict=True)]
-    starts = [
-        [s // d * d for s in starts_along(n, w, plan.grid.overlap)]
-        for n, w, d in zip(padded.shape[1:], window, stride, strict=True)
+    whole = [-(-n // s) * s for n, s in zip(image.shape[1:], stride, strict=True)]
+    tiles = [
+        tiles_along(n, w, overlap=plan.grid.overlap, divisor=d, least=p, cell=s)
+        for n, w, d, p, s in zip(whole, plan.grid.window, divisor, plan.grid.patch, stride, strict=True)
     ]
-    corners = list(product(*starts))
-    weight = _gaussian([w // s for w, s in zip(window, stride, strict=True)], image.device)
+    padded, before = _padded(
+        image, [max(n, along[0][1]) for n, along in zip(whole, tiles, strict=True)], stride
+    )
+    full = [n // s for n, s in zip(padded.shape[1:], stride, strict=True)]
+    windows = list(product(*tiles))
     total: Tensor | None = None
-    sums = torch.zeros(full, device=image.device) if len(corners) > 1 else None
+    sums = torch.zeros(full, device=image.device) if len(windows) > 1 else None
     with torch.inference_mode():
-        for corner in corners:
-            cut = tuple(slice(a, a + w) for a, w in zip(corner, window, strict=True))
+        for window in windows:
+            cut = tuple(slice(a, a + w) for a, w in window)
             found = _window_answer(networks, padded[(slice(None), *cut)], plan, finish, mirrored)
             if sums is None:
                 total = found
                 break
             if total is None:
                 total = torch.zeros((len(found), *full), device=image.device)
-            place = tuple(slice(a // s, (a + w) // s) for a, w, s in zip(corner, window, stride, strict=True))
-            total[(slice(None), *place)] += found * weight
+            place = tuple(slice(a // s, (a + w) // s) for (a, w), s in zip(window, stride, strict=True))
+            weight = _gaussian(tuple(w // s for (_, w), s in zip(window, stride, strict=True)), image.device)
+            total[(slice(None), *place)] += found.mul_(weight)
             sums[place] += weight
         assert total is not None
         if sums is not None:
@@ -120,7 +99,7 @@ def _window_answer(
         for network in networks:
             mixed = mixed_precision(plan, cut.device)
             with torch.autocast(cut.device.type, torch.bfloat16) if mixed else nullcontext():
-                answer = network(turned)
+                answer = lean_answer(network, turned)
             found = finish(answer.float())[0]
             found = found[:, None] if flat else found
             if axes:
@@ -139,12 +118,12 @@ def _mirrorings(axes: Sequence[int], flat: bool) -> Iterator[tuple[int, ...]]:
         yield tuple(a for a, on in zip(use, chosen, strict=True) if on)
 
 
-def _padded(image: Tensor, window: Sequence[int], stride: Sequence[int]) -> tuple[Tensor, list[int]]:
-    """The image with its edge repeated to whole cells and a window at least, and what was put before it.
+def _padded(image: Tensor, sides: Sequence[int], stride: Sequence[int]) -> tuple[Tensor, list[int]]:
+    """The image with its edge repeated to these sides, and what was put before it.
 
     Whole cells are put before it, so that a cell of the answer lies where it would without them.
     """
-    missing = [max(w, -(-n // s) * s) - n for n, w, s in zip(image.shape[1:], window, stride, strict=True)]
+    missing = [w - n for n, w in zip(image.shape[1:], sides, strict=True)]
     if not any(missing):
         return image, [0, 0, 0]
     before = [m // 2 // s * s for m, s in zip(missing, stride, strict=True)]
@@ -155,7 +134,8 @@ def _padded(image: Tensor, window: Sequence[int], stride: Sequence[int]) -> tupl
     return made, before
 
 
-def _gaussian(window: Sequence[int], device: torch.device) -> Tensor:
+@lru_cache(8)
+def _gaussian(window: tuple[int, ...], device: torch.device) -> Tensor:
     """Weights of a window's cells: 1 in the middle, falling to its edges, nowhere 0 (Isensee 2021)."""
     made = torch.ones((), device=device)
     for n in window:

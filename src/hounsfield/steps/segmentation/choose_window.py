@@ -1,10 +1,13 @@
-"""How large a window predicts as well as the patch that was learned from: measured on validation cases."""
+"""How large a window, sharing how little with the next, predicts as well as the patch that was learned from:
+measured on validation cases.
+"""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,66 +25,98 @@ if TYPE_CHECKING:
 __all__ = ["Chosen", "choose_window"]
 
 Three = tuple[int, int, int]
-_MOST_CASES = 4
+_MOST_CASES, _MOST_VOXELS = 4, 12_000_000
 _LOSES = 0.001
-_TENSORS = 8
-"""Feature maps of full width and resolution that stand in memory at once."""
+_TENSORS = 6
+"""Feature maps of full width and resolution that stand in memory at once, and what is left beside them."""
+_LITTLE = 0.0625
+"""What windows share at least, as a part of the window, where that proves to be enough."""
+_NEARLY = 1.15
+"""A window that takes no longer than the fastest by this factor is taken if it needs less memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The plan with its window, and in words what was measured ("" where there was nothing to choose)."""
+    """The plan with its window and overlap, and in words what was measured ("" where there was no choice)."""
 
     plan: Plan
     note: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """A window (k, j, i) with its overlap: the mean Dice and the seconds a case that were measured."""
+
+    window: Three
+    overlap: float
+    dice: float = 0.0
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        shared = f" sharing {self.overlap:.0%}"
+        return f"{'×'.join(map(str, self.window))}{shared}: Dice {self.dice:.4f}, {self.seconds:.2g} s"
+
+
 def choose_window(network: nn.Module, job: Job, rows: Sequence[int]) -> Chosen:
     """The fastest of several windows whose mean Dice on cases `rows` is within .001 of the patch's own.
 
-    Group normalisation sees another statistic in a larger window, so a larger one must prove itself.
+    Group normalisation sees another statistic in a larger window, and at a seam a network sees less, so that
+    a larger window or a smaller overlap must prove itself. Of windows about as fast the smallest is taken.
     """
     assert job.grid is not None
     plan, grid = job.plan, job.grid
-    held = [job.cases[r] for r in rows if grid.labels(job.cases[r]) is not None][:_MOST_CASES]
+    marked = [job.cases[r] for r in rows if grid.labels(job.cases[r]) is not None][:_MOST_CASES]
+    voxels = np.cumsum([math.prod(grid.rows[c].place.shape) for c in marked])
+    held = marked[: max(1, int((voxels <= _MOST_VOXELS).sum()))]
     shapes = [grid.rows[c].place.shape for c in held]
     candidates = list(_candidates(plan, shapes, free_memory(pick_device(plan.device))))
     if len(candidates) < 2 or not held:
         return Chosen(plan, "")
-    measured = [(window, *_measured(network, job, held, window)) for window in candidates]
-    fit = [m for m in measured if m[1] >= measured[0][1] - _LOSES]
-    window = min(fit, key=lambda m: m[2])[0]
-    said = "; ".join(f"{'×'.join(map(str, w))}: Dice {d:.4f}, {s:.2g} s" for w, d, s in measured)
-    note = f"windows on {len(held)} validation cases: {said}; {'×'.join(map(str, window))} taken"
+    measured = [_measured(network, job, held, tried) for tried in candidates]
+    fit = [m for m in measured if m.dice >= measured[0].dice - _LOSES]
+    fastest = min(m.seconds for m in fit)
+    taken = min(
+        (m for m in fit if m.seconds <= _NEARLY * fastest), key=lambda m: (math.prod(m.window), m.seconds)
+    )
+    said = "; ".join(map(str, measured))
+    shown = f"{'×'.join(map(str, taken.window))} sharing {taken.overlap:.0%}"
+    note = f"windows on {len(held)} validation cases: {said}; {shown} taken"
     made = plan.model_copy(
         update={
-            "grid": plan.grid.model_copy(update={"window": window}),
+            "grid": plan.grid.model_copy(update={"window": taken.window, "overlap": taken.overlap}),
             "reasons": {**plan.reasons, "grid.window": note},
         }
     )
     return Chosen(made, note)
 
 
-def _candidates(plan: Plan, shapes: Sequence[Three], free: int | None) -> Iterator[Three]:
-    """The patch, windows twice as large, and whole images, as far as memory goes."""
+def _candidates(plan: Plan, shapes: Sequence[Three], free: int | None) -> Iterator[_Tried]:
+    """The patch, windows twice as large that share much or little, whole images, as far as memory goes."""
     largest = tuple(max(s[a] for s in shapes) for a in range(3)) if shapes else plan.grid.patch
-    seen: set[Three] = set()
-    for factor in (1.0, 2.0, 64.0):
+    seen: set[tuple[Three, float]] = set()
+    for factor, overlap in (
+        (1.0, plan.grid.overlap),
+        (2.0, plan.grid.overlap),
+        (2.0, _LITTLE),
+        (64.0, _LITTLE),
+    ):
         sides = [
             p if p >= n else min(-(-n // 16) * 16, max(p, round(factor * p)))
             for p, n in zip(plan.grid.patch, largest, strict=True)
         ]
         window = (sides[0], sides[1], sides[2])
-        needed = 4 * plan.network.width * _TENSORS * sides[0] * sides[1] * sides[2]
-        if window not in seen and (factor == 1.0 or free is None or needed < 0.5 * free):
-            seen.add(window)
-            yield window
+        seams = any(n > w for n, w in zip(largest, window, strict=True))
+        shared = overlap if seams else plan.grid.overlap  # where no seam was seen, none has proved itself
+        needed = 4 * plan.network.width * _TENSORS * math.prod(sides)
+        if (window, shared) not in seen and (factor == 1.0 or free is None or needed < 0.5 * free):
+            seen.add((window, shared))
+            yield _Tried(window, shared)
 
 
-def _measured(network: nn.Module, job: Job, cases: Sequence[str], window: Three) -> tuple[float, float]:
-    """Mean Dice over cases and structures on the grid, and seconds a case."""
+def _measured(network: nn.Module, job: Job, cases: Sequence[str], tried: _Tried) -> _Tried:
+    """The mean Dice over cases and structures on the grid, and seconds a case."""
     assert job.grid is not None
-    once = {"window": window, "mirror": ()}
+    once = {"window": tried.window, "overlap": tried.overlap, "mirror": ()}
     plan = job.plan.model_copy(update={"grid": job.plan.grid.model_copy(update=once)})
     device, scores, spent = pick_device(plan.device), [], 0.0
     for case in cases:
@@ -96,7 +131,7 @@ def _measured(network: nn.Module, job: Job, cases: Sequence[str], window: Three)
         labels = job.grid.labels(case)
         assert labels is not None
         scores.append(_dice(found, labels, len(plan.segmentation.structures)))
-    return float(np.nanmean(scores)), spent / len(cases)
+    return replace(tried, dice=float(np.nanmean(scores)), seconds=spent / len(cases))
 
 
 def _dice(found: NDArray[np.uint8], wanted: NDArray[np.uint8], structures: int) -> float:
