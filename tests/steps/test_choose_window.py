@@ -1,4 +1,4 @@
-"""The window that is taken: about the fastest within .001 of the Dice of the patch, and of those the smallest."""
+"""The window that is taken: about the fastest within .001 of the Dice of the patch; of those the smallest."""
 
 from __future__ import annotations
 
