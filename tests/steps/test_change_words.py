@@ -16,7 +16,7 @@ ALL = Augment(
     rotation_deg=40, tilt_deg=20, shift_width=0.3, shift_height=0.3, shift_slices=0.3, shear_deg=20, zoom=0.3,
     flip_left_right=True, flip_up_down=True, flip_slices=True, elastic=0.05, brightness=0.5, contrast=0.5,
     gamma=0.5, noise=0.5, blur=2, sharpness=0.7, bias_field=0.4, low_resolution=3, motion=0.2, ghosting=0.5,
-    artefact_chance=1, cutout=0.5, cutout_chance=1,
+    artefact_chance=1, cutout=0.5, cutout_chance=1, transpose=True,
 )  # fmt: skip
 
 
@@ -26,7 +26,7 @@ def test_every_change_of_a_volume_has_a_word() -> None:
     assert not said & {f.name for f in fields(drawn)} and not any("_" in word for word in said)
     wanted = (
         "turned tilted sheared zoom mirrored upside head moved bent gamma contrast brighter darker noise "
-        "blur sharper softer shading coarser motion ghosts a"
+        "blur sharper softer shading coarser motion ghosts a axes"
     )
     assert {word.split()[0] for word in said} == set(wanted.split())
 

@@ -184,7 +184,7 @@ def test_a_designed_plan_is_read_again_from_its_file_and_blurs_nothing() -> None
         assert Plan.from_json(made.to_json()) == made
     sharp = design_detection(facts([(5.0, 5.0, 5.0)] * 9), ("nodule",), shape="sphere").augment
     assert (sharp.rotation_deg, sharp.zoom, sharp.blur, sharp.low_resolution) == (0, 0, 0, 1)
-    assert sharp.flip_slices and sharp.noise > 0
+    assert sharp.flip_slices and sharp.transpose and sharp.noise > 0
 
 
 def test_volumes_are_gathered_with_spheres_in_world_coordinates(tmp_path: Path) -> None:

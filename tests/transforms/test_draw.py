@@ -12,6 +12,7 @@ from scipy.interpolate import BSpline
 from hounsfield.core.errors import BadInput
 from hounsfield.core.plan import Augment
 from hounsfield.transforms.affine import inverse_affine, place
+from hounsfield.transforms.augment import augmented
 from hounsfield.transforms.counted import NOISE, counted_uniform, keys_of
 from hounsfield.transforms.draw import Draw, draw
 from hounsfield.transforms.spline import spline_field, spline_weights
@@ -199,3 +200,28 @@ def test_numbers_by_counting_are_even_and_unrelated() -> None:
     related = np.corrcoef(numbers)
     assert np.abs(related - np.eye(200)).max() < 0.25  # 20,000 pairs at a spread of 0.045
     assert abs(np.corrcoef(numbers[:, :-1].ravel(), numbers[:, 1:].ravel())[0, 1]) < 0.015
+
+
+def test_flips_and_exchanged_axes_turn_a_cube_in_all_its_ways_and_change_no_value() -> None:
+    plan = Augment(flip_left_right=True, flip_up_down=True, flip_slices=True, transpose=True)
+    drawn = draw(plan, 2000, (5, 5, 5), 0)
+    ways = {tuple(np.rint(m[:, :3]).astype(int).ravel()) for m in drawn.matrix}
+    assert len(ways) == 48
+    image = np.random.default_rng(0).integers(0, 9999, (1, 1, 5, 5, 5)).astype(np.uint16)
+    some = drawn.of(slice(0, 60))
+    seen = augmented(np.repeat(image, 60, 0), np.tile([1, 0, -np.inf, np.inf], (60, 1)), some)[:, 0]
+    for row in range(60):
+        turned = image[0, 0]
+        for axis in np.flatnonzero(some.flipped[row]):
+            turned = np.flip(turned, axis)
+        assert np.array_equal(seen[row], turned.transpose(some.order[row])), row
+        said = some.record(row)
+        assert said.get("transposed", [0, 1, 2]) == some.order[row].tolist()
+
+
+def test_only_axes_of_one_length_are_exchanged() -> None:
+    plan = Augment(transpose=True)
+    orders = {tuple(o) for o in draw(plan, 50, (4, 6, 6), 0).order}
+    assert orders == {(0, 1, 2), (0, 2, 1)}
+    assert {tuple(o) for o in draw(plan, 50, (4, 6), 0).order} == {(0, 1)}
+    assert {tuple(o) for o in draw(plan, 50, (6, 6), 0).order} == {(0, 1), (1, 0)}

@@ -95,8 +95,9 @@ class Augment(Section):
     Spatial parts compose into one resampling. Angles in degrees (`tilt_deg` turns a volume out of its
     slices); shifts and zoom as a fraction of the image (zoom .2: factor .8 to 1.2); shear in degrees;
     `elastic` is the largest displacement as a fraction of the image, at control points `elastic_points` to
-    an axis, with cubic B-splines between them. What lies outside the image is filled as `fill` says
-    ("constant": with `fill_value`, in units of the normalised image).
+    an axis, with cubic B-splines between them. `transpose` exchanges axes of equal length, which with flips
+    turns a cube in all 48 ways without drawing between its voxels. What lies outside the image is filled as
+    `fill` says ("constant": with `fill_value`, in units of the normalised image).
 
     Intensities: brightness and noise in units of the normalised image's spread; contrast as a fraction about
     1; gamma as the largest |log| of the exponent; blur as the largest sigma in pixels; sharpness 1 ranges
@@ -120,6 +121,7 @@ class Augment(Section):
     flip_left_right: bool = False
     flip_up_down: bool = False
     flip_slices: bool = False
+    transpose: bool = False
     elastic: float = Field(0.0, ge=0, lt=0.5)
     elastic_points: int = Field(7, ge=4, le=32)
     fill: Literal["nearest", "constant", "reflect", "wrap"] = "nearest"
@@ -152,7 +154,8 @@ class Augment(Section):
             self.rotation_deg, self.tilt_deg, self.shift_width, self.shift_height, self.shift_slices,
             self.shear_deg, self.zoom, self.elastic,
         )  # fmt: skip
-        return any(amounts) or self.flip_left_right or self.flip_up_down or self.flip_slices
+        turned = self.flip_left_right or self.flip_up_down or self.flip_slices or self.transpose
+        return any(amounts) or turned
 
     @property
     def is_intensity(self) -> bool:

@@ -86,6 +86,7 @@ _WORDS: dict[str, Word] = {
     "flipped_left_right": _word("mirrored"),
     "flipped_up_down": _word("upside down"),
     "flipped_slices": _word("head to feet"),
+    "transposed": _word("axes exchanged"),
     "shift": _moved,
     "elastic": lambda v: f"bent {_share(v)}",
     "gamma": lambda v: f"gamma {_plain(math.exp(v), 2)}",

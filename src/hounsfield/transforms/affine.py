@@ -21,6 +21,7 @@ def affine_matrices(
     zoom: Real,
     flipped: NDArray[np.bool_],
     shift: Real,
+    order: NDArray[np.int64] | None = None,
     spacing_mm: Sequence[float] | None = None,
 ) -> Real:
     """Matrices (N, d, d + 1) that take a voxel of the changed image to the voxel of the image it shows.
@@ -29,7 +30,8 @@ def affine_matrices(
     (counter-clockwise as displayed, rows downwards), in a volume then by the two tilts `tilt_deg` (N, 2)
     about its axes i and j, sheared (columns lean by `shear_deg`), enlarged by `zoom`, mirrored along the
     axes where `flipped` (N, d), all about the middle of the image, and moved by `shift` (N, d) of its size
-    towards higher indices. With `spacing_mm` of the axes, turning and shearing are those of millimetres.
+    towards higher indices. Last, axis a of the changed image shows axis `order` (N, d) [a], of equal length.
+    With `spacing_mm` of the axes, turning and shearing are those of millimetres.
 
     >>> still = dict(tilt_deg=np.zeros((1, 2)), shear_deg=np.zeros(1), shift=np.zeros((1, 2)))
     >>> turned = affine_matrices((3, 3), rotation_deg=np.array([90.0]), zoom=np.ones(1),
@@ -58,6 +60,8 @@ def affine_matrices(
     made = np.empty((n, d, d + 1))
     made[:, :, :d] = square
     made[:, :, d] = middle - (square @ (middle + shift * size)[..., None])[..., 0]
+    if order is not None:
+        made[:, :, :d] = np.take_along_axis(made[:, :, :d], order[:, None], 2)
     return made
 
 

@@ -33,7 +33,8 @@ class Draw:
     """What was drawn for N images of `shape` (J, I) or (K, J, I); d axes, in the order of the array.
 
     `matrix` (N, d, d + 1) takes a voxel of the changed image to the voxel of the image that it shows:
-    rotation, tilt, shear, zoom, mirroring and shift in one; the parts stand beside it for the record.
+    rotation, tilt, shear, zoom, mirroring, shift and exchanged axes in one; the parts stand beside it for the
+    record, `order` (N, d) as the axes of the image that those of the changed one show.
     `displacement` is added there. What lies outside is filled as `fill` says, "constant" with `fill_value` in
     units of the normalised image.
 
@@ -56,6 +57,7 @@ class Draw:
     shear_deg: Real
     zoom: Real
     flipped: NDArray[np.bool_]
+    order: NDArray[np.int64]
     shift: Real
     elastic: Real
     brightness: Real
@@ -161,6 +163,8 @@ class Draw:
         for axis, name in enumerate(_AXES[len(self.shape)]):
             said[f"shift_{name}"] = float(self.shift[row, axis])
             said[_MIRRORED[name]] = bool(self.flipped[row, axis])
+        if (self.order[row] != np.arange(len(self.shape))).any():
+            said["transposed"] = self.order[row].tolist()
         if self.cutout[row].any():
             said["cutout"] = self.cutout[row].tolist()
         if said["low_resolution"] == 1:
@@ -236,7 +240,19 @@ def _moves(plan: Augment, n: int, shape: tuple[int, ...], rng: np.random.Generat
         "zoom": 1 + _even(rng, plan.zoom, n),
         "flipped": flipped,
         "shift": np.stack([_even(rng, largest, n) for largest in shifts], 1),
+        "order": _orders(plan, n, shape, rng),
     }
+
+
+def _orders(plan: Augment, n: int, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Every order of axes of equal length as likely as any other."""
+    order = np.tile(np.arange(len(shape)), (n, 1))
+    if plan.transpose:
+        for side in set(shape):
+            axes = np.flatnonzero(np.array(shape) == side)
+            if len(axes) > 1:
+                order[:, axes] = rng.permuted(order[:, axes], axis=1)
+    return order
 
 
 def _intensities(plan: Augment, n: int, rng: np.random.Generator) -> dict[str, Any]:

@@ -45,6 +45,9 @@ _SHARP: dict[str, float] = {
 }  # fmt: skip
 """What blurs is left out: an object of two or three voxels does not survive being drawn between them."""
 
+_CUBES = 1.2
+"""Voxels whose sides differ by no more are cubes: patches are turned by right angles about every axis."""
+
 _MOST_STRIDE = {True: 8, False: 4}
 
 
@@ -97,7 +100,9 @@ def design_detection(
             searched=(0.4, 0.7),
             match="centre" if shape == "sphere" else "overlap",
         ),
-        augment=augment_of(facts, spacing, mirror).model_copy(update=_SHARP),
+        augment=augment_of(facts, spacing, mirror).model_copy(
+            update={**_SHARP, "transpose": not facts.flat and bool(max(unit) <= _CUBES * min(unit))}
+        ),
         network=Network(name="detector", width=_WIDTH[device], depth=5 if facts.flat else 4, widest=256),
         fit=Fit(
             optimiser="adamw",
