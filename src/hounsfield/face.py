@@ -102,7 +102,7 @@ def train(
     together. `plan` is a Plan (whose task counts), a plan.json, or a named plan; `changes` replaces dotted
     keys of it. `question` says the rest (see Question). `seed` decides split, weights and augmentation (the
     plan's seed where it is None); a plan that is designed here trains for at most `budget_minutes` (None: 8,
-    segmentation 50, detection 60).
+    segmentation 55, detection 80).
 
     Of classification only: `unlabelled` are images to pretrain on, kept only if it helps on validation;
     `search_minutes` is a time to look for a better plan; `before` a run on the same cases to set beside.

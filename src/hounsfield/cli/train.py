@@ -42,7 +42,7 @@ __all__ = ["recorded", "train"]
     type=click.FloatRange(0, min_open=True),
     default=None,
     metavar="MINUTES",
-    help="Time that training may take  [8; segmentation 50, detection 60]",
+    help="Time that training may take  [8; segmentation 55, detection 80]",
 )
 @click.option(
     "--test-fraction",
