@@ -125,5 +125,6 @@ def test_no_more_images_are_searched_than_there_is_time_for(tmp_path: Path) -> N
     some = searched_in_time(plan, 100, ())
     assert 4 <= some.detection.search_images < plan.detection.search_images
     assert search_cost(some) <= 0.15 * 100 + cost / plan.detection.search_images
-    assert searched_in_time(plan, 10, ()).detection.searched == ()
+    none = searched_in_time(plan, 10, ())
+    assert none.detection.searched == () and "no time" in none.reasons["detection.searched"]
     assert searched_in_time(plan, 10, ("detection.searched",)) == plan

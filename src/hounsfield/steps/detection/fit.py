@@ -49,9 +49,14 @@ def searched_in_time(plan: Plan, patches: int, fixed: Collection[str]) -> Plan:
         return plan
     images = int(_SEARCH_SHARE * patches * plan.detection.search_images / search_cost(plan))
     changes: dict[str, Any] = {"search_images": min(images, plan.detection.search_images)}
+    reasons = dict(plan.reasons)
     if images < _LEAST_IMAGES:
         changes = {"searched": ()}
-    return plan.model_copy(update={"detection": plan.detection.model_copy(update=changes)})
+        reasons["detection.searched"] = (
+            f"no time to search {_LEAST_IMAGES} images for what looks like an object"
+        )
+    made = plan.detection.model_copy(update=changes)
+    return plan.model_copy(update={"detection": made, "reasons": reasons})
 
 
 def step_cost(plan: Plan) -> float:
