@@ -53,7 +53,7 @@ def searched_in_time(plan: Plan, patches: int, fixed: Collection[str]) -> Plan:
     if images < _LEAST_IMAGES:
         changes = {"searched": ()}
         reasons["detection.searched"] = (
-            f"no time to search {_LEAST_IMAGES} images for what looks like an object"
+            f"no time for {_LEAST_IMAGES} images of a search"
         )
     made = plan.detection.model_copy(update=changes)
     return plan.model_copy(update={"detection": made, "reasons": reasons})

@@ -18,7 +18,7 @@ _VOXELS = {
     ("cuda", True): 512 * 512,
     ("cuda", False): 128**3,
 }
-_WIDTH = {("cpu", True): 24, ("cpu", False): 24, ("cuda", True): 32, ("cuda", False): 32}
+_WIDTH = {("cpu", True): 16, ("cpu", False): 24, ("cuda", True): 32, ("cuda", False): 32}
 _BATCH = {("cpu", True): 4, ("cpu", False): 2, ("cuda", True): 12, ("cuda", False): 2}
 _SHARE = 0.85
 """Of the time for training: validation, prediction of the folds and the start take the rest."""
