@@ -52,9 +52,7 @@ def searched_in_time(plan: Plan, patches: int, fixed: Collection[str]) -> Plan:
     reasons = dict(plan.reasons)
     if images < _LEAST_IMAGES:
         changes = {"searched": ()}
-        reasons["detection.searched"] = (
-            f"no time for {_LEAST_IMAGES} images of a search"
-        )
+        reasons["detection.searched"] = f"no time for {_LEAST_IMAGES} images of a search"
     made = plan.detection.model_copy(update=changes)
     return plan.model_copy(update={"detection": made, "reasons": reasons})
 
