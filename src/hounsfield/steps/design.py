@@ -39,6 +39,7 @@ ALWAYS = {
     "input.order": "the usual one: what is cut off costs no work, and values are measured on what is seen",
     "augment.flip_up_down": "bodies do not stand on their heads",
     "augment.flip_slices": "head and feet differ",
+    "augment.transpose": "bodies do not lie across their own axes",
     "augment.elastic": "off: it was not measured to help, and bends what may be the sign of disease",
     "augment.elastic_points": "off",
     "augment.fill_value": "not used: edges are mirrored",
