@@ -26,7 +26,7 @@ __all__ = ["Chosen", "choose_window"]
 
 Three = tuple[int, int, int]
 _MOST_CASES, _MOST_VOXELS = 4, 12_000_000
-_LOSES = 0.001
+_LOSES = 0.002
 _TENSORS = 6
 """Feature maps of full width and resolution that stand in memory at once, and what is left beside them."""
 _LITTLE = 0.0625
@@ -58,7 +58,7 @@ class _Tried:
 
 
 def choose_window(network: nn.Module, job: Job, rows: Sequence[int]) -> Chosen:
-    """The fastest of several windows whose mean Dice on cases `rows` is within .001 of the patch's own.
+    """The fastest of several windows whose mean Dice on cases `rows` is within .002 of the best of them.
 
     Group normalisation sees another statistic in a larger window, and at a seam a network sees less, so that
     a larger window or a smaller overlap must prove itself. Of windows about as fast the smallest is taken.
@@ -73,7 +73,8 @@ def choose_window(network: nn.Module, job: Job, rows: Sequence[int]) -> Chosen:
     if len(candidates) < 2 or not held:
         return Chosen(plan, "")
     measured = [_measured(network, job, held, tried) for tried in candidates]
-    fit = [m for m in measured if m.dice >= measured[0].dice - _LOSES]
+    best = max((m.dice for m in measured if not np.isnan(m.dice)), default=measured[0].dice)
+    fit = [m for m in measured if m.dice >= best - _LOSES] or measured[:1]
     fastest = min(m.seconds for m in fit)
     taken = min(
         (m for m in fit if m.seconds <= _NEARLY * fastest), key=lambda m: (math.prod(m.window), m.seconds)
