@@ -31,12 +31,8 @@ def lean_answer(network: nn.Module, x: Tensor) -> Tensor:
     if not isinstance(network, UNet) or x.ndim != 5 or network.training or torch.is_grad_enabled():
         answer: Tensor = network(x)
         return answer
-    found: list[Tensor] = []
-    x = network.stem(x)
-    for stage in network.encoder:
-        x = stage(x)
-        found.append(x)
-    found.pop()
+    found = network.encoded(x)
+    x = found.pop()
     for n in range(len(network.up) - 1, -1, -1):
         convolution, *rest = network.decoder[n]
         wide = convolution.out_channels

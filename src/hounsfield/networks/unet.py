@@ -86,14 +86,19 @@ class UNet(Classifier):
         """What each side of an image must be divisible by."""
         return tuple(_product(s[axis] for s in self.strides) for axis in range(len(self.strides[0])))
 
-    def maps(self, x: Tensor) -> list[Tensor]:
-        """The decoder's feature maps, full resolution first."""
+    def encoded(self, x: Tensor) -> list[Tensor]:
+        """The encoder's feature maps, full resolution first."""
         x = self.stem(x)
         found = []
         for stage in self.encoder:
             x = stage(x)
             found.append(x)
-        x = self.dropout(x)
+        return found
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """The decoder's feature maps, full resolution first."""
+        found = self.encoded(x)
+        x = self.dropout(found[-1])
         made = [x]
         for n in range(len(self.up) - 1, -1, -1):
             x = self.decoder[n](torch.cat([found[n], self.up[n](x)], 1))

@@ -119,8 +119,8 @@ def fingerprints(store: PixelStore, ids: Sequence[str]) -> Fingerprints:
     sides = _no_sides(0 if len(flat) == len(ids) else len(ids))
 
     def look(row: int) -> None:
-        image = store.image(ids[row])
-        plane = plane_of(image.astype(np.float32).mean((0, 1)))
+        image = store.image(ids[row]).astype(np.float32).mean(0)
+        plane = plane_of(image.mean(0))
         coarse[row], fine[row] = views_of(plane), plane
         if len(sides):
             sides[row] = sides_of(image)

@@ -60,6 +60,7 @@ def answer_of(
     )
     full = [n // s for n, s in zip(padded.shape[1:], stride, strict=True)]
     windows = list(product(*tiles))
+    weight_of = lru_cache(None)(lambda sides: _gaussian(sides, image.device))
     total: Tensor | None = None
     sums = torch.zeros(full, device=image.device) if len(windows) > 1 else None
     with torch.inference_mode():
@@ -72,7 +73,7 @@ def answer_of(
             if total is None:
                 total = torch.zeros((len(found), *full), device=image.device)
             place = tuple(slice(a // s, (a + w) // s) for (a, w), s in zip(window, stride, strict=True))
-            weight = _gaussian(tuple(w // s for (_, w), s in zip(window, stride, strict=True)), image.device)
+            weight = weight_of(tuple(w // s for (_, w), s in zip(window, stride, strict=True)))
             total[(slice(None), *place)] += found.mul_(weight)
             sums[place] += weight
         assert total is not None
@@ -134,7 +135,6 @@ def _padded(image: Tensor, sides: Sequence[int], stride: Sequence[int]) -> tuple
     return made, before
 
 
-@lru_cache(8)
 def _gaussian(window: tuple[int, ...], device: torch.device) -> Tensor:
     """Weights of a window's cells: 1 in the middle, falling to its edges, nowhere 0 (Isensee 2021)."""
     made = torch.ones((), device=device)

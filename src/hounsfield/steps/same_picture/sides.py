@@ -29,13 +29,12 @@ SLACK = 0.1
 
 
 def sides_of(data: NDArray[Any]) -> NDArray[np.float32]:
-    """The mean of a volume (C, K, J, I) along j and along i, as planes (SIDES, SIDE, SIDE); noughts where it
-    has too few slices.
+    """The mean of a volume (K, J, I) along j and along i, as planes (SIDES, SIDE, SIDE); noughts where it has
+    too few slices.
     """
-    if data.shape[1] < LEAST_SLICES:
+    if len(data) < LEAST_SLICES:
         return np.zeros((SIDES, SIDE, SIDE), np.float32)
-    flat = data.astype(np.float32).mean(0)
-    return np.stack([plane_of(flat.mean(1)), plane_of(flat.mean(2))])
+    return np.stack([plane_of(data.mean(1)), plane_of(data.mean(2))])
 
 
 def alike_from_the_sides(a: NDArray[Any], b: NDArray[Any], pairs: Candidates) -> NDArray[np.bool_]:
@@ -51,11 +50,12 @@ def alike_from_the_sides(a: NDArray[Any], b: NDArray[Any], pairs: Candidates) ->
     every = np.concatenate([x[has] for x, has in zip((a, b), shown, strict=True)])
     for side in range(SIDES):
         found = np.zeros(len(pairs), np.bool_)
+        common = common_of(every[:, side])
         for over in range(SIDES):
             rows = known[(pairs.turn[known] >= TRANSPOSED) == (over != side)]
             if len(rows):
                 likely = _ways(pairs.some(rows), over)
-                near = confirmed(a[:, side], b[:, over], likely, common_of(every[:, side]), slack=SLACK)
+                near = confirmed(a[:, side], b[:, over], likely, common, slack=SLACK)
                 found[rows[[one.row % len(rows) for one in near]]] = True
         agree[known] &= found[known]
     return agree

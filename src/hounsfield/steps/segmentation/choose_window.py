@@ -52,9 +52,9 @@ class _Tried:
     dice: float = 0.0
     seconds: float = 0.0
 
-    def __str__(self) -> str:
-        shared = f" sharing {self.overlap:.0%}"
-        return f"{'×'.join(map(str, self.window))}{shared}: Dice {self.dice:.4f}, {self.seconds:.2g} s"
+    @property
+    def name(self) -> str:
+        return f"{'×'.join(map(str, self.window))} sharing {self.overlap:.0%}"
 
 
 def choose_window(network: nn.Module, job: Job, rows: Sequence[int]) -> Chosen:
@@ -79,9 +79,8 @@ def choose_window(network: nn.Module, job: Job, rows: Sequence[int]) -> Chosen:
     taken = min(
         (m for m in fit if m.seconds <= _NEARLY * fastest), key=lambda m: (math.prod(m.window), m.seconds)
     )
-    said = "; ".join(map(str, measured))
-    shown = f"{'×'.join(map(str, taken.window))} sharing {taken.overlap:.0%}"
-    note = f"windows on {len(held)} validation cases: {said}; {shown} taken"
+    said = "; ".join(f"{m.name}: Dice {m.dice:.4f}, {m.seconds:.2g} s" for m in measured)
+    note = f"windows on {len(held)} validation cases: {said}; {taken.name} taken"
     made = plan.model_copy(
         update={
             "grid": plan.grid.model_copy(update={"window": taken.window, "overlap": taken.overlap}),
