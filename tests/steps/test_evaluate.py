@@ -123,3 +123,21 @@ def test_cases_without_answers_cannot_be_evaluated() -> None:
     unknown = Predictions(p.encoding, p.ids, p.patients, p.scores, None, p.groups)
     with pytest.raises(BadInput, match="--labels"):
         measure(unknown, called_at(p))
+
+
+@pytest.mark.parametrize("ordinal", [True, False])
+def test_only_grades_have_a_weighted_kappa_and_it_is_that_of_the_calls(ordinal: bool) -> None:
+    sklearn_metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(3)
+    answers = rng.integers(0, 3, 90)
+    scores = rng.dirichlet(np.ones(3), 90) + 0.5 * np.eye(3)[answers]
+    scores /= scores.sum(1, keepdims=True)
+    called = scores.argmax(1)
+    encoding = LabelEncoding("multiclass", ("0", "1", "2"), ("grade",))
+    ids = tuple(f"c{k}" for k in range(90))
+    p = Predictions(encoding, ids, ids, scores, answers, {})
+    setting = Setting("t", ordinal=ordinal)
+    evidence = evaluate(p, OperatingPoint((), "most likely", "folds", 90), setting, called=called)
+    found = [f.value for f in evidence.metrics if f.name == "qwk"]
+    wanted = [sklearn_metrics.cohen_kappa_score(answers, called, weights="quadratic")] if ordinal else []
+    assert found == pytest.approx(wanted)

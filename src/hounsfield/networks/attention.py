@@ -14,9 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hounsfield.core import plan
-from hounsfield.core.errors import BadInput
-from hounsfield.networks.compact import CompactNet
-from hounsfield.networks.pretrained import refuse_pretrained, start_from
+from hounsfield.networks.compact import CompactNet, built
 
 __all__ = ["AttentionNet", "build_attention"]
 
@@ -77,21 +75,7 @@ def build_attention(
     >>> net(torch.zeros(2, 1, 32, 32)).shape
     torch.Size([2, 1])
     """
-    refuse_pretrained("attention", network.weights)
-    if network.width < 1 or network.depth < 1 or network.blocks < 1:
-        raise BadInput(
-            f'network "attention" was asked for width {network.width}, depth {network.depth} and '
-            f"{network.blocks} block(s); expected at least 1 of each; correct the plan"
-        )
-    made = AttentionNet(
-        size=size[1:] if size[0] == 1 else size,
-        channels=channels,
-        outputs=outputs,
-        width=network.width,
-        depth=network.depth,
+    return built(
+        AttentionNet, "attention", network, channels=channels, outputs=outputs, size=size,
         blocks=network.blocks,
-        dropout=network.dropout,
-    )
-    if network.weights:
-        made.left_out = start_from(made, network.weights, head="classifier")
-    return made
+    )  # fmt: skip

@@ -9,7 +9,7 @@ CPU can train on large inputs; an axis that has become short is no longer halved
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,9 @@ from hounsfield.networks.freeze import layers_with_parameters
 from hounsfield.networks.links import Link, links_of
 from hounsfield.networks.pretrained import refuse_pretrained, start_from
 
-__all__ = ["CompactNet", "build_compact"]
+__all__ = ["CompactNet", "build_compact", "build_plain", "built"]
+
+Net = TypeVar("Net", bound="CompactNet")
 
 _SHORTEST_HALVED = 6
 """An axis of fewer voxels is not halved further."""
@@ -114,11 +116,11 @@ def build_plain(
     >>> net(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 1])
     """
-    return build_compact(network, channels=channels, outputs=outputs, size=size, plain=True)
+    return built(CompactNet, "plain", network, channels=channels, outputs=outputs, size=size, plain=True)
 
 
 def build_compact(
-    network: plan.Network, *, channels: int, outputs: int, size: tuple[int, int, int], plain: bool = False
+    network: plan.Network, *, channels: int, outputs: int, size: tuple[int, int, int]
 ) -> CompactNet:
     """The compact net of a plan: 2D where size is one slice, else 3D.
 
@@ -126,20 +128,34 @@ def build_compact(
     >>> net(torch.zeros(2, 1, 16, 16, 16)).shape
     torch.Size([2, 1])
     """
-    refuse_pretrained("plain" if plain else "compact", network.weights)
+    return built(CompactNet, "compact", network, channels=channels, outputs=outputs, size=size)
+
+
+def built(
+    kind: type[Net],
+    name: str,
+    network: plan.Network,
+    *,
+    channels: int,
+    outputs: int,
+    size: tuple[int, int, int],
+    **shape: Any,
+) -> Net:
+    """A net of this `kind` as the plan asks for it, with the plan's weights; `name` is what it is called."""
+    refuse_pretrained(name, network.weights)
     if network.width < 1 or network.depth < 1 or not 0 <= network.dropout < 1:
         raise BadInput(
-            f'network "{network.name}" was asked for width {network.width}, depth {network.depth} and '
+            f'network "{name}" was asked for width {network.width}, depth {network.depth} and '
             f"dropout {network.dropout}; expected at least 1, at least 1, and 0 to below 1; correct the plan"
         )
-    made = CompactNet(
+    made = kind(
         size=size[1:] if size[0] == 1 else size,
         channels=channels,
         outputs=outputs,
         width=network.width,
         depth=network.depth,
         dropout=network.dropout,
-        plain=plain,
+        **shape,
     )
     if network.weights:
         made.left_out = start_from(made, network.weights, head="classifier")

@@ -157,6 +157,7 @@ def evidence_of(
             untested=(*_unproved(study, model, worse), *referred.untested),
             phantom=study.phantom,
             seed=model.plan.seed,
+            ordinal=model.plan.fit.loss == "ordinal",
         )
         evidence = evaluate(predictions, model.operating_point, setting, called=called)
         gates = gates_of(evidence.audit, evidence.metrics)

@@ -38,7 +38,8 @@ class Setting:
     """What the evaluation stands in: facts of the run that the report shows beside the numbers.
 
     `found`, `curves` and `tables` are what other steps measured of the same predictions (robustness,
-    referral, explanations); `looks` are numbers of each case (N,) by which failures are sliced.
+    referral, explanations); `looks` are numbers of each case (N,) by which failures are sliced. `ordinal`
+    says that the classes are grades in their order.
     """
 
     title: str
@@ -53,6 +54,7 @@ class Setting:
     context: dict[str, Any] = field(default_factory=dict)
     phantom: bool = False
     seed: int = 0
+    ordinal: bool = False
 
 
 def evaluate(
@@ -71,7 +73,7 @@ def evaluate(
         called = predicted_classes(predictions.scores, predictions.encoding, point.values)
     # An external set may hold one class only: what cannot be measured then says so.
     one_class = len(np.unique(known_answers(predictions), axis=0)) < 2
-    metrics = measure(predictions, called, seed=setting.seed, subgroup=one_class)
+    metrics = measure(predictions, called, seed=setting.seed, subgroup=one_class, ordinal=setting.ordinal)
     grouped = by_group(predictions, called, seed=setting.seed)
     subgroups = (*_of_everyone(predictions, called, setting.seed), *grouped.findings)
     failed, worst = worst_slices(predictions, called, setting.looks)
@@ -105,9 +107,16 @@ def evaluate(
 
 
 def measure(
-    predictions: Predictions, called: NDArray[np.int64], *, seed: int = 0, subgroup: bool = False
+    predictions: Predictions,
+    called: NDArray[np.int64],
+    *,
+    seed: int = 0,
+    subgroup: bool = False,
+    ordinal: bool = False,
 ) -> tuple[Finding, ...]:
-    """Every metric of the task, whole and by class, clustered by patient; a `subgroup` may hold one class."""
+    """Every metric of the task, whole and by class, clustered by patient; a `subgroup` may hold one class,
+    `ordinal` classes are grades.
+    """
     encoding = predictions.encoding
     scores = predictions.scores[:, 0] if encoding.kind == "binary" else predictions.scores
     estimates = classification_metrics(
@@ -118,6 +127,7 @@ def measure(
         kind=encoding.kind,  # type: ignore[arg-type]
         called=called,
         subgroup=subgroup,
+        ordinal=ordinal and encoding.kind == "multiclass",
         seed=seed,
         resamples=200 if subgroup else 2000,  # only mcc and ece need them, which no subgroup shows
     )

@@ -78,6 +78,7 @@ def design_detection(
     patch = _patch(size, divisor, _VOXELS[where])
     scales, why_scales = scales_of(facts)
     mirror = (2,) if facts.flat else (0, 1, 2)
+    cubes = not facts.flat and bool(max(unit) <= _CUBES * min(unit))
     window = _window(np.max(facts.shapes * have / unit, 0), divisor, _WINDOW[where])
     return Plan(
         name="designed",
@@ -100,9 +101,7 @@ def design_detection(
             searched=(0.4, 0.7),
             match="centre" if shape == "sphere" else "overlap",
         ),
-        augment=augment_of(facts, spacing, mirror).model_copy(
-            update={**_SHARP, "transpose": not facts.flat and bool(max(unit) <= _CUBES * min(unit))}
-        ),
+        augment=augment_of(facts, spacing, mirror).model_copy(update={**_SHARP, "transpose": cubes}),
         network=Network(name="detector", width=_WIDTH[device], depth=5 if facts.flat else 4, widest=256),
         fit=Fit(
             optimiser="adamw",
@@ -130,6 +129,11 @@ def design_detection(
             "detection.searched": "what is taken for an object is rare: it is looked for, and learned from",
             "detection.match": "LUNA16's rule for spheres; overlap for boxes",
             "augment": "mirrored, lighter, darker, noisier; nothing that blurs the small",
+            **(
+                {"augment.transpose": "voxels are cubes: a patch is turned in all ways of a cube"}
+                if cubes
+                else {}
+            ),
             "network.name": "residual encoder with a feature pyramid, no anchors",
         },
     )
