@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
 from hounsfield.core.case import LabelEncoding
+from hounsfield.core.errors import Interrupted
 from hounsfield.core.marked import Marked
 from hounsfield.core.plan import Detection, Fit, Grid, Network, Plan, Validation
 from hounsfield.io.pixel_store import write_pixels
 from hounsfield.networks.detector import Detector
+from hounsfield.steps.detection import hard_places as hard_places_module
 from hounsfield.steps.detection.fit import search_cost, searched_in_time
 from hounsfield.steps.detection.hard_places import hard_places, kept_places, places_before
 from hounsfield.steps.detection.learning import Detecting
 from hounsfield.steps.group import Group
 from hounsfield.steps.job import Job
+from hounsfield.steps.member import train_member
 from hounsfield.steps.prepare import Prepared
 from hounsfield.steps.regions.grid_store import GridRow, GridStore, Placed
 from hounsfield.steps.regions.task import HardPlaces
+from hounsfield.tasks.detection import Candidates
 
 SHAPE = (1, 64, 64)
 OBJECT, ALIKE = (0.0, 17.5, 17.5), (41, 45)  # in every case: what is marked, and what only looks like it
 
 
-def _job(folder: Path) -> Job:
+def _job(folder: Path, *, steps: int = 50) -> Job:
     plan = Plan(
         task="detection",
-        grid=Grid(patch=(1, 32, 32), window=SHAPE, steps=50, foreground=0.5),
+        grid=Grid(patch=(1, 32, 32), window=SHAPE, steps=steps, foreground=0.5),
         detection=Detection(classes=("a",), stride=(1, 4, 4), searched=(0.5,), hard=0.4),
         network=Network(name="detector", width=4, depth=2),
         fit=Fit(batch_size=4, epochs=4),
@@ -51,6 +58,10 @@ def _job(folder: Path) -> Job:
     )  # fmt: skip
 
 
+def _go_on() -> None:
+    """Nobody asked for the end."""
+
+
 class Bright(Detector):
     """Takes every bright cell for an object."""
 
@@ -65,7 +76,7 @@ class Bright(Detector):
 
 def test_a_search_finds_what_is_bright_and_not_marked(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    found = hard_places(_job(tmp_path), Bright(), np.array([1, 3]), torch.device("cpu"), rng)
+    found = hard_places(_job(tmp_path), Bright(), np.array([1, 3]), torch.device("cpu"), rng, _go_on)
     assert found.row.tolist() == [1, 3] and (found.score > 0.9).all()
     assert np.abs(found.centre - (0, 41.5, 45.5)).max() <= 2
 
@@ -101,9 +112,9 @@ def test_patches_show_hard_places_from_the_search_on(tmp_path: Path) -> None:
         def judged(self) -> Any:
             return Bright()
 
-    task.closed(Learner(), 0)  # type: ignore[arg-type]
+    task.closed(Learner(), 0, _go_on)  # type: ignore[arg-type]
     assert task.hard(1) is None
-    task.closed(Learner(), 1)  # type: ignore[arg-type]
+    task.closed(Learner(), 1, _go_on)  # type: ignore[arg-type]
     assert task.hard(1) is None and task.hard(2) is not None
 
     def share(number: int, place: tuple[int, int]) -> float:
@@ -115,6 +126,30 @@ def test_patches_show_hard_places_from_the_search_on(tmp_path: Path) -> None:
     assert share(2, (18, 18)) > 0.4  # what is marked is shown as often as before
     again = replace(task.batches.epoch(2))
     assert np.array_equal(task.batches.epoch(2).corner, again.corner)
+
+
+def test_a_run_stopped_during_a_search_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def weights(folder: Path) -> bytes:
+        return (folder / "member-0" / "weights.safetensors").read_bytes()
+
+    whole = _job(tmp_path / "whole", steps=3)
+    train_member(whole, 0, lambda _: None)
+    stopped = _job(tmp_path / "stopped", steps=3)
+    searched = hard_places_module.candidates_of
+    left = [signal.SIGTERM]
+
+    def stop_once(*asked: Any) -> Candidates:
+        while left:
+            os.kill(os.getpid(), left.pop())
+        return searched(*asked)
+
+    monkeypatch.setattr(hard_places_module, "candidates_of", stop_once)
+    with pytest.raises(Interrupted, match="epoch 2, step 3 of 3"):
+        train_member(stopped, 0, lambda _: None)
+    train_member(stopped, 0, lambda _: None)
+    assert weights(stopped.folder) == weights(whole.folder)
 
 
 def test_no_more_images_are_searched_than_there_is_time_for(tmp_path: Path) -> None:

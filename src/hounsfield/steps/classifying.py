@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ class Classifying:
             found["val_group_loss"] = self._balanced_loss(learner, self.balance, logits)
         return found
 
-    def closed(self, learner: Learner, epoch: int) -> None:
+    def closed(self, learner: Learner, epoch: int, pause: Callable[[], None]) -> None:
         """Nothing."""
 
     def keep(self, learner: Learner, folder: Path) -> None:

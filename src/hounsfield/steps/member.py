@@ -95,14 +95,13 @@ class _Training:
     def _epoch(self, place: Place) -> tuple[Place, float]:
         """The steps of an epoch from `place` on; the place behind its last step, and the last rate."""
         drawn = self.batches.epoch(place.epoch)
-        rate, fresh = 0.0, True
+        fresh = True
+        rate = self._rate(Place(place.epoch, max(0, place.step - 1)))
         while place.step < self.batches.steps:
             if fresh or place.step % EVERY == 0:
                 self.guard.keep(self.learner, place)
                 fresh = False
-            rate = self.guard.scale * rate_at(
-                self.plan.fit, self._count(place), self._count(Place(self.plan.fit.epochs))
-            )
+            rate = self._rate(place)
             value = self._step(drawn, place, rate)
             if fault := self.guard.fault(value):
                 where = f"epoch {place.epoch + 1}, step {place.step + 1}"
@@ -136,6 +135,11 @@ class _Training:
                 if self.learner.device.type == "cuda":
                     torch.cuda.empty_cache()
 
+    def _rate(self, place: Place) -> float:
+        """The learning rate of the step at a place."""
+        last = self._count(Place(self.plan.fit.epochs))
+        return self.guard.scale * rate_at(self.plan.fit, self._count(place), last)
+
     def _count(self, place: Place) -> int:
         """Steps of the whole run before a place."""
         return place.epoch * self.batches.steps + place.step
@@ -163,7 +167,7 @@ class _Training:
         """Validate, remember the epoch and the best weights, and report."""
         began = time.perf_counter()
         measured = self.task.measured(self.learner)
-        self.task.closed(self.learner, place.epoch)
+        self.task.closed(self.learner, place.epoch, lambda: self._end_if_asked(place, alone=True))
         epoch: dict[str, Any] = {
             "epoch": place.epoch,
             "train_loss": place.total / max(1, place.seen),
@@ -193,8 +197,13 @@ class _Training:
             self.events.append(said)
             self.report({"member": self.number, "event": said})
 
-    def _end_if_asked(self, place: Place) -> None:
-        """Save and end where this process, or another of its group, was asked to."""
+    def _end_if_asked(self, place: Place, *, alone: bool = False) -> None:
+        """Save and end where this process, or another of its group, was asked to.
+
+        `alone` is said where the others do not ask with it: a group then goes on to where all of them do.
+        """
+        if alone and self.group.world > 1:
+            return
         if self.group.world > 1 and self.group.sum(np.array(float(bool(self.stop.asked))))[()] > 0:
             self.stop.asked = self.stop.asked or "a signal to another process"
         if self.stop.asked:

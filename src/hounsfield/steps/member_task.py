@@ -52,8 +52,11 @@ class MemberTask(Protocol):
         """What an epoch reached on the validation fold, by name."""
         ...
 
-    def closed(self, learner: Learner, epoch: int) -> None:
-        """What is done behind an epoch, counted from 0, before it is saved: all processes call it."""
+    def closed(self, learner: Learner, epoch: int, pause: Callable[[], None]) -> None:
+        """What is done behind an epoch, counted from 0, before it is saved: all processes call it.
+
+        Rank 0 calls `pause` now and then where it takes long: it ends the run, saved, if that was asked for.
+        """
         ...
 
     def keep(self, learner: Learner, folder: Path) -> None:

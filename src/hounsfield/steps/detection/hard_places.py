@@ -7,6 +7,7 @@ object is rare, so it is searched for while the network learns, and learned from
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -39,14 +40,23 @@ def is_due(epoch: int, epochs: int, shares: tuple[float, ...]) -> bool:
 
 
 def hard_places(
-    job: Job, network: nn.Module, rows: NDArray[np.int64], device: torch.device, rng: np.random.Generator
+    job: Job,
+    network: nn.Module,
+    rows: NDArray[np.int64],
+    device: torch.device,
+    rng: np.random.Generator,
+    pause: Callable[[], None],
 ) -> HardPlaces:
-    """What the network finds in `search_images` of the cases `rows` away from everything that is marked."""
+    """What the network finds in `search_images` of the cases `rows` away from everything that is marked.
+
+    `pause` is called before each case.
+    """
     store = job.grid
     assert store is not None
     chosen = np.sort(rng.permutation(rows)[: job.plan.detection.search_images])
     found: list[tuple[int, Candidates]] = []
     for row in chosen.tolist():
+        pause()
         case = job.cases[row]
         held = store.rows[case]
         every = candidates_of([network], store.image(case), held.levels, job.plan, device)

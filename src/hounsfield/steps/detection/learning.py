@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,14 +56,14 @@ class Detecting:
     def begin(self, learner: Learner) -> None:
         """Nothing more than the loss."""
 
-    def closed(self, learner: Learner, epoch: int) -> None:
+    def closed(self, learner: Learner, epoch: int, pause: Callable[[], None]) -> None:
         """Search the training images where the plan says so, for places that are hard."""
         if not is_due(epoch, self.plan.fit.epochs, self.plan.detection.searched):
             return
         if self.group.leads:
             rng = np.random.default_rng(self.job.seed(self.number, 4, epoch))
             network = learner.judged().eval()
-            found = hard_places(self.job, network, self.batches.training, self.device, rng)
+            found = hard_places(self.job, network, self.batches.training, self.device, rng, pause)
             kept_places(self.job.member_folder(self.number), epoch, found)
         self.group.sum(np.zeros(1))  # wait for the file
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ class Segmenting:
     def begin(self, learner: Learner) -> None:
         """Nothing more than the loss."""
 
-    def closed(self, learner: Learner, epoch: int) -> None:
+    def closed(self, learner: Learner, epoch: int, pause: Callable[[], None]) -> None:
         """Nothing."""
 
     def hard(self, epoch: int) -> None:
