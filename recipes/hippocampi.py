@@ -1,0 +1,71 @@
+"""Learn the hippocampus from images drawn from simulated heads; put the network where `hu follow` finds it.
+
+    python recipes/hippocampi.py --patients 60 --each 4 --minutes 60 --keep BUILD
+
+Draws the images (`applications/brain_mri/drawn.py`: no patient's image is used), trains one small U-Net on
+them with `hounsfield.train`, and writes its plan, its weights in half precision and its card to
+src/hounsfield/steps/brain/hippocampi_network/. BUILD keeps the images and the run with its report. The seed
+decides what is drawn; the weights depend on the time that the machine was given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+import hounsfield as hu
+from hounsfield.applications.brain_mri.drawn import SIZE, write_drawn
+
+HOME = Path(__file__).parent.parent / "src" / "hounsfield" / "steps" / "brain" / "hippocampi_network"
+
+
+def main() -> None:
+    """Draw, train, and keep."""
+    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options.add_argument("--patients", type=int, default=60)
+    options.add_argument("--each", type=int, default=4)
+    options.add_argument("--minutes", type=float, default=60.0)
+    options.add_argument("--seed", type=int, default=5000)
+    options.add_argument("--keep", type=Path, required=True)
+    chosen = options.parse_args()
+    data, out = chosen.keep / "drawn", chosen.keep / "run"
+    if not data.exists():
+        write_drawn(data, patients=chosen.patients, each=chosen.each, seed=chosen.seed)
+    run = hu.train(
+        data,
+        task="segmentation",
+        out=out,
+        budget_minutes=chosen.minutes,
+        resume=out.exists(),
+        changes={
+            "grid.spacing_mm": [1.0, 1.0, 1.0],
+            "grid.patch": [48, 64, 40],
+            "grid.window": list(SIZE),
+            "network.width": 10,
+            "validation.members": 1,
+            "segmentation.clean": False,
+        },
+    )
+    keep(run.model.directory, HOME)
+    print(run.metric("dice"))
+
+
+def keep(made: Path, home: Path) -> None:
+    """The model of one member without what a report needs, its weights in half precision."""
+    home.mkdir(parents=True, exist_ok=True)
+    for name in ("plan.json", "card.md"):
+        shutil.copyfile(made / name, home / name)
+    facts = json.loads((made / "model.json").read_text())
+    (member,) = facts["members"]
+    weights = {k: v.to(torch.float16).contiguous() for k, v in load_file(made / member).items()}
+    save_file(weights, home / member)
+    (home / "model.json").write_text(json.dumps(facts, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
