@@ -25,8 +25,8 @@ class Federation(Section):
     "krum" takes the sites that agree best (Blanchard 2017), as if `distrusted` sites were broken. An update
     that is not finite, or longer than `largest_update` (0: no limit), is left out, and its site is named.
 
-    With `secure_aggregation` the coordinator sees only the sum of the sites (Bonawitz 2017). `epsilon` above 0
-    spends at most (`epsilon`, `delta`) of differential privacy on a patient: each one's gradient is cut to
+    With `secure_aggregation` the coordinator sees only the sum of the sites (Bonawitz 2017). `epsilon` above
+    0 spends at most (`epsilon`, `delta`) of differential privacy on a patient: each one's gradient is cut to
     `clip` and noise is added (Abadi 2016).
 
     A round goes on with `smallest_sites` answers, after `round_minutes` without those that are late. A number

@@ -1,9 +1,9 @@
 """Small networks for images and volumes, trained from random weights: "plain" and "compact".
 
 "plain" stacks pairs of convolutions with max-pooling between the stages (Simonyan 2015); "compact" has
-basic residual blocks (He 2016) with an average-pooled shortcut (He 2019, ResNet-D). Both use batch or group
-normalisation (Wu 2018) and global average pooling. The stem shrinks long axes before the first stage, so that a
-CPU can train on large inputs; an axis that has become short is no longer halved.
+basic residual blocks (He 2016) with an average-pooled shortcut (He 2019, ResNet-D). Both use batch or
+group normalisation (Wu 2018) and global average pooling. The stem shrinks long axes before the first
+stage, so that a CPU can train on large inputs; an axis that has become short is no longer halved.
 """
 
 from __future__ import annotations
