@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -118,10 +118,18 @@ class LinkGrid(Grid):
 
     `grace` seconds are given to a site that went away to come back, before its answer counts as lost; sites
     that are asked are always waited for until the time-out of `send_and_receive`, however slow they are.
+    `noted` hears of what is "asked", "asked again", "answered" and "lost".
     """
 
-    def __init__(self, link: Link, *, grace: float = 60.0, poll: float = 0.05) -> None:
-        self.link, self.grace, self.poll = link, grace, poll
+    def __init__(
+        self,
+        link: Link,
+        *,
+        grace: float = 60.0,
+        poll: float = 0.05,
+        noted: Callable[[str, Message], None] = lambda _, __: None,
+    ) -> None:
+        self.link, self.grace, self.poll, self._noted = link, grace, poll, noted
         self._asked: dict[str, _Ask] = {}
 
     def set_run(self, run: Run) -> None:
@@ -181,6 +189,7 @@ class LinkGrid(Grid):
     def _push(self, message: Message) -> str:
         number = self._store(message)
         if number:
+            self._noted("asked", message)
             self._asked[number] = _Ask(message, number, self._begun(message.metadata.dst_node_id))
         return number
 
@@ -207,6 +216,7 @@ class LinkGrid(Grid):
         node = ask.message.metadata.dst_node_id
         now_id = ask.message.metadata.message_id
         if (answer := self._complete(now_id)) is not None:
+            self._noted("answered", answer)
             answer.metadata.__dict__["_reply_to_message_id"] = number
             self._forget(number)
             return answer
@@ -256,12 +266,14 @@ class LinkGrid(Grid):
             group_id=old.group_id or None,
         )
         self._store(ask.message)
+        self._noted("asked again", ask.message)
         ask.begun_at = begun
 
     def _lost(self, number: str, why: str) -> Message:
         ask = self._asked[number]
         ask.message.metadata.__dict__["_message_id"] = number
         answer = Message(Error(LOST, f"the site {why}"), reply_to=ask.message)
+        self._noted("lost", answer)
         self._forget(number)
         return answer
 
