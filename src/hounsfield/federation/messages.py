@@ -41,11 +41,13 @@ from hounsfield.federation.proposal import Proposal, package_version
 __all__ = [
     "ARRAYS",
     "CONFIG",
+    "CONTROL",
     "EVALUATE",
     "FACTS",
     "METRICS",
     "PROPOSE",
     "TRAIN",
+    "WEIGHTS",
     "Item",
     "Reason",
     "Refusal",
