@@ -124,7 +124,9 @@ def require_valid(path: Path, *, now: datetime | None = None) -> int:
             f"the certificate {path.name} holds only from later on; is this machine's clock right?"
         )
     if left <= timedelta(0):
-        raise BadInput(f"the certificate {path.name} expired {-left.days} days ago; have a new one made")
+        raise BadInput(
+            f"the certificate {path.name} expired {-left // timedelta(days=1)} days ago; have a new one made"
+        )
     return left.days
 
 

@@ -36,6 +36,7 @@ class Server:
             config = uvicorn.Config(
                 app,
                 lifespan="off",
+                ws="none",
                 log_config=None,
                 access_log=False,
                 server_header=False,
