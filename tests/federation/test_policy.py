@@ -105,6 +105,24 @@ def test_what_was_agreed_to_outlives_the_process_and_is_written_down(tmp_path: P
     assert Proposal.from_json(json.dumps(kept["proposal"])).hash == proposal.hash
 
 
+def test_after_a_restart_the_site_is_told_what_it_agreed_to(tmp_path: Path) -> None:
+    proposal, kinds = _proposal(), []
+
+    def answer(message: Message) -> Message:
+        kinds.append(message.metadata.message_type)
+        return accepted(message, "0", n=50)
+
+    _guard(tmp_path, Site())(ask_propose(7, proposal))
+    again = _guard(tmp_path, answer)  # type: ignore[arg-type]
+    train = ask_train(7, np.zeros(3, np.float32), plan_hash=proposal.hash, number=2)
+    again(ask_facts(7, smallest_n=5))
+    again(train)
+    again(train)
+    assert kinds == ["query.facts", "query.propose", "train", "train"]
+    stricter = _guard(tmp_path, Site(), most_rounds=1)
+    assert _reason(stricter(train)) is Reason.PLAN
+
+
 def test_a_person_who_does_not_agree_is_obeyed_unless_the_hash_was_given(tmp_path: Path) -> None:
     proposal, site = _proposal(), Site()
     assert _reason(_guard(tmp_path, site, agrees=False)(ask_propose(7, proposal))) is Reason.PLAN

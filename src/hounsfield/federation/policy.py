@@ -15,7 +15,16 @@ from typing import Any
 
 from hounsfield.core.errors import BadInput
 from hounsfield.federation.flower import Message
-from hounsfield.federation.messages import FACTS, PROPOSE, Reason, Refusal, config_of, refused
+from hounsfield.federation.messages import (
+    FACTS,
+    PROPOSE,
+    Reason,
+    Refusal,
+    ask_propose,
+    config_of,
+    refusal_of,
+    refused,
+)
 from hounsfield.federation.proposal import Proposal, package_version
 from hounsfield.io.files import write_json
 
@@ -112,6 +121,7 @@ class Guard:
     ) -> None:
         self._answer, self._place, self._policy = answer, folder / "agreed.json", policy
         self._patients, self._ask = patients, ask
+        self._told = ""
         self._accept = tuple(hash_.lower() for hash_ in accept)
         if any(len(given) < 12 for given in self._accept):
             raise BadInput(
@@ -120,7 +130,7 @@ class Guard:
 
     def __call__(self, message: Message) -> Message:
         """The site's answer, or the policy's refusal."""
-        refusal = self._refusal(message)
+        refusal = self._refusal(message) or self._told_again(message)
         return refused(message, refusal.reason, refusal.sentence) if refusal else self._answer(message)
 
     @property
@@ -132,6 +142,21 @@ class Guard:
             return ""
         except (ValueError, KeyError, TypeError) as error:
             raise BadInput("agreed.json is damaged; remove it, and agree to the plan again") from error
+
+    def _told_again(self, message: Message) -> Refusal | None:
+        """After a restart, tell the site what it agreed to before: nobody will propose it again."""
+        kind = message.metadata.message_type
+        if kind == PROPOSE:
+            self._told = self.agreed
+        if kind in (FACTS, PROPOSE) or self._told == self.agreed:
+            return None
+        kept = json.loads(self._place.read_text("utf-8"))
+        proposal = Proposal.from_json(json.dumps(kept["proposal"]))
+        refusal = self._policy.against(proposal) or refusal_of(
+            self._answer(ask_propose(message.metadata.dst_node_id, proposal))
+        )
+        self._told = "" if refusal else proposal.hash
+        return refusal
 
     def _refusal(self, message: Message) -> Refusal | None:
         if self._patients < self._policy.smallest_cohort:
