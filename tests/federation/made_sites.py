@@ -1,4 +1,4 @@
-"""Small sites of made-up pictures for the tests: a corner tells the answer, and each site has a brightness."""
+"""Small sites of made-up pictures for the tests: a corner tells the answer."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def prepared(made: Plan, answers: list[int], *, seed: int = 0) -> Prepared:
     return Prepared(tuple(map(str, range(len(answers)))), images, levels)
 
 
-def training(made: Plan, *, n: int = 24, name: str = "Kiel", seed: int = 0, flip: bool = False) -> LocalTraining:
+def training(
+    made: Plan, *, n: int = 24, name: str = "Kiel", seed: int = 0, flip: bool = False
+) -> LocalTraining:
     """A site with `n` pictures; `flip` exchanges its labels."""
     answers = np.arange(n) % 2
     images = prepared(made, answers.tolist(), seed=seed)

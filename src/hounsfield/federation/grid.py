@@ -31,7 +31,12 @@ class InProcessGrid(Grid):
         """The numbers of the sites."""
         return list(self.sites)
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+    def send_and_receive(
+        self,
+        messages: Iterable[Message],
+        *,
+        timeout: float | None = None,  # noqa: ARG002 - nobody is waited for
+    ) -> list[Message]:
         """The sites' answers, one after another; a site that fails with a sentence answers with it."""
         return [self._answered(message) for message in messages]
 

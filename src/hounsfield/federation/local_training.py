@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,8 +107,11 @@ class LocalTraining:
         epochs: int = 0,
         control: tuple[Vector, Vector] | None = None,
         fresh: bool = True,
+        rate: float = 0.0,
     ) -> Trained:
         """Train the plan's local epochs (or `epochs`) of round `number`, counted from 1, from `weights`.
+
+        The learning rate follows the plan's schedule over all rounds; a `rate` above 0 stands in its place.
 
         `control` are SCAFFOLD's common and own corrections. Without `fresh` the optimiser goes on as it was,
         as it does where nobody is waited for. Raises HounsfieldError where no step gave finite numbers.
@@ -121,7 +124,7 @@ class LocalTraining:
             told = {} if self.plan.federation.private else self._told()
             self._corrections(weights, control)
             epochs = epochs or self.plan.federation.local_epochs
-            losses, rates = self._epochs(number, epochs)
+            losses, rates = self._epochs(number, epochs, rate)
             self.learner.corrected = None
             after = self.layout.take(self.learner.network)
         finite = [x for x in losses if math.isfinite(x)]
@@ -143,7 +146,24 @@ class LocalTraining:
             found = logits_of(self.learner.network.eval(), self.job.prepared, rows, plan)
         return np.asarray(found, np.float32)
 
-    def _epochs(self, number: int, epochs: int) -> tuple[list[float], list[float]]:
+    def kept(self) -> dict[str, NDArray[np.float32]]:
+        """What is the site's own of the network, by name: what the layout does not share (FedBN's layers)."""
+        state = self.learner.network.state_dict()
+        own = [k for k, v in state.items() if k not in self.layout.names and v.is_floating_point()]
+        return {name: np.array(state[name].cpu().numpy(), np.float32) for name in own}
+
+    @torch.no_grad()
+    def give_kept(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+        """Take up what `kept` laid down; without it the layers begin as the plan's seed draws them."""
+        state = self.learner.network.state_dict()
+        if not arrays and self.plan.federation.strategy == "fedbn":
+            fresh = network_of_plan(self.plan, self.job.encoding.outputs, seed=self.plan.seed).state_dict()
+            arrays = {k: fresh[k].numpy() for k in fresh if k not in self.layout.names}
+        for name, array in arrays.items():
+            if name in state:
+                state[name].copy_(torch.from_numpy(np.array(array)))
+
+    def _epochs(self, number: int, epochs: int, fixed: float) -> tuple[list[float], list[float]]:
         """The steps of a round; their losses and learning rates."""
         losses, rates = [], []
         length = self.plan.federation.local_epochs * self.batches.steps
@@ -152,7 +172,7 @@ class LocalTraining:
             drawn = self.batches.epoch(place)
             for step in range(self.batches.steps):
                 done = min(place * self.batches.steps + step, self.plan.federation.rounds * length)
-                rate = rate_at(self.plan.fit, done, self.plan.federation.rounds * length)
+                rate = fixed or rate_at(self.plan.fit, done, self.plan.federation.rounds * length)
                 seed = int(self.job.seed(self.number, 2, place, step).generate_state(1)[0])
                 pieces = self.batches.pieces(drawn, step, (0, self.batches.size), 1)
                 losses.append(self.step(pieces, count=1, rate=rate, number=done, seed=seed))
