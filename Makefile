@@ -1,4 +1,5 @@
 # Two commands: `make demo` runs the main job on a phantom, `make test` runs every check and test.
+# `make test-all` runs the tests of minutes as well (killed federations, long attacks).
 # `make fuzz` reads mutated DICOM files for an hour (FUZZ_SECONDS) and keeps what fails in fuzz-found/.
 # Each makes .venv with pip alone, from pyproject.toml and constraints.txt.
 PYTHON ?= python3
@@ -7,7 +8,7 @@ FUZZ_SECONDS ?= 3600
 FUZZ_SEED ?= 0
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check fuzz bench clean
+.PHONY: demo test test-all check fuzz bench clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.ready
@@ -15,6 +16,9 @@ demo: .venv/.ready
 	$(BIN)/hu demo mammography --out demo-run
 
 test: check
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+
+test-all: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: .venv/.ready-dev

@@ -80,3 +80,25 @@ def test_named_plans_are_found_by_name() -> None:
 def test_a_plan_cannot_be_changed_in_place(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="frozen"):
         Plan().fit = Fit()  # type: ignore[misc]
+
+
+def test_a_federation_is_written_and_hashed_only_where_there_is_one() -> None:
+    alone = Plan()
+    assert "federation" not in alone.to_json()
+    assert alone.changed({"federation.rounds": 3}).digest() == alone.digest()
+    together = alone.changed({"federation.strategy": "fedavg"})
+    assert together.digest() != alone.digest()
+    assert together.changed({"federation.rounds": 3}).digest() != together.digest()
+    assert Plan.from_json(together.to_json()).federation == together.federation
+
+
+def test_plans_of_before_keep_their_hash() -> None:
+    assert Plan().digest() == "e8c53d316705afb9"
+    assert Plan(task="segmentation").digest() == "17de45ff9d9ea932"
+    assert Plan().changed({"network.norm": "group"}).digest() != Plan().digest()
+
+
+@pytest.mark.parametrize("clash", [{"robust": "krum"}, {"strategy": "scaffold"}])
+def test_secure_aggregation_refuses_what_must_see_a_site(clash: dict[str, object]) -> None:
+    with pytest.raises(BadInput, match=r"federation.secure_aggregation"):
+        Plan.checked({"federation": {"strategy": "fedavg", "secure_aggregation": True, **clash}})

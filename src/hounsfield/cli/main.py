@@ -29,6 +29,7 @@ COMMANDS = {
     "report": "Draw the report of a run again, with the answers that people have given.",
     "scan": "List every image under a source, and why files were refused.",
     "show": "Look at an image: its header without identity, and a windowed picture.",
+    "site": "Take part in a federation: what a hospital runs beside its images.",
     "train": "Train on a folder of images (classes, outlines, marks) and report what the model can do.",
     "verify": "Check that a run is as it was signed, and by whom.",
 }

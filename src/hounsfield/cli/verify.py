@@ -24,16 +24,34 @@ __all__ = ["verify"]
     metavar="FINGERPRINT|FILE",
     help="Who must have signed: a fingerprint (sha256:…) or a public key file.",
 )
+@click.option(
+    "--head",
+    default="",
+    metavar="DIGEST",
+    help="Of a federation's audit log: a digest that another party was told (site_log_head in its log).",
+)
 @as_json_option
-def verify(run: Path, key: str, as_json: bool) -> None:
+def verify(run: Path, key: str, head: str, as_json: bool) -> None:
     """Check that RUN is as it was signed: the signature and the digest of every file. Says what was changed,
     what is missing and whose key signed; exit code 4 where it does not hold, 3 where nothing was signed.
 
-    Anyone can sign with a key of their own: only --key proves who it was."""
+    Anyone can sign with a key of their own: only --key proves who it was.
+
+    RUN may also be the audit log of a party of a federation, or its folder: then that no line was changed,
+    taken out or put in."""
+    from hounsfield.cli.verify_log import log_of, verify_log
     from hounsfield.core.errors import BadInput, GateRefused
+    from hounsfield.steps.signature import SIGNATURE
     from hounsfield.steps.signature import verify as check
     from hounsfield.steps.signing_key import wanted_fingerprint
 
+    log = log_of(run)
+    if log is not None:
+        verify_log(log, head=head, as_json=as_json)
+        if log == run or not (run / SIGNATURE).exists():
+            return
+    elif head:
+        raise BadInput("--head is a digest of an audit log, and RUN is none and has none; leave it out")
     if not run.is_dir():
         raise BadInput("RUN is not a folder; name the --out of hu train, hu evaluate or hu demo")
     wanted = wanted_fingerprint(key) if key else ""

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from hounsfield.core.errors import BadInput
+from hounsfield.core.plan_federation import Federation
 from hounsfield.core.plan_regions import Detection, Grid, Segmentation
 from hounsfield.core.plan_sections import (
     ORDER,
@@ -33,6 +34,7 @@ __all__ = [
     "Augment",
     "Detection",
     "Export",
+    "Federation",
     "Fit",
     "Grid",
     "Input",
@@ -54,12 +56,18 @@ _OF_OTHERS: dict[str, dict[str, Any]] = {
         **dict.fromkeys(("grid", "segmentation", "detection"), True),
         "network": dict.fromkeys(_PLACES, True),
     },
-    "segmentation": dict.fromkeys(("input", "detection", "mitigation", "pretrain", "export"), True),
-    "detection": dict.fromkeys(("input", "segmentation", "mitigation", "pretrain", "export"), True),
+    "segmentation": {
+        **dict.fromkeys(("input", "detection", "mitigation", "pretrain", "export"), True),
+        "network": {"norm": True},
+    },
+    "detection": {
+        **dict.fromkeys(("input", "segmentation", "mitigation", "pretrain", "export"), True),
+        "network": {"norm": True},
+    },
 }
 """Sections and keys that say nothing in a task: they are neither written nor hashed."""
 
-_LATER = (("input", "fundus", "off"), ("augment", "transpose", False))
+_LATER = (("input", "fundus", "off"), ("augment", "transpose", False), ("network", "norm", "batch"))
 """Keys that came later: at their usual value they are not hashed, so that older plans keep their hash."""
 
 
@@ -85,6 +93,7 @@ class Plan(Section):
     validation: Validation = Validation()
     pretrain: Pretrain = Pretrain()
     export: Export = Export()
+    federation: Federation = Federation()
     seed: int = Field(0, ge=0)
     threads: int = Field(0, ge=0)
     device: str = "auto"
@@ -97,8 +106,10 @@ class Plan(Section):
         return {k: " ".join(v.split()) for k, v in value.items()}
 
     def to_json(self) -> str:
-        """The plan as indented JSON, sections of its task in reading order."""
-        return json.dumps(self.model_dump(mode="json", exclude=_OF_OTHERS[self.task]), indent=2)
+        """The plan as indented JSON, sections of its task in reading order; of a federation only where there
+        is one.
+        """
+        return json.dumps(self.model_dump(mode="json", exclude=self._unsaid()), indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
@@ -141,11 +152,16 @@ class Plan(Section):
 
     def digest(self) -> str:
         """A hash of every choice (not of the reasons, the thread count or the device)."""
-        raw = self.model_dump(mode="json", exclude={**_OF_OTHERS[self.task], **_NO_CHOICE})
+        raw = self.model_dump(mode="json", exclude={**self._unsaid(), **_NO_CHOICE})
         for section, key, usual in _LATER:
-            if section in raw and raw[section][key] == usual:
+            if raw.get(section, {}).get(key) == usual:
                 del raw[section][key]
         return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _unsaid(self) -> dict[str, Any]:
+        """Sections and keys that say nothing in this plan."""
+        alone = {} if self.federation.on else {"federation": True}
+        return {**_OF_OTHERS[self.task], **alone}
 
 
 def _known_keys() -> list[str]:

@@ -20,6 +20,8 @@ __all__ = ["NETWORKS", "TIMM_PREFIX", "Builder", "build"]
 
 TIMM_PREFIX = "timm:"
 
+_EITHER_NORM = ("plain", "compact", "attention")
+
 
 class Builder(Protocol):
     """Makes the network that a plan describes, for images of a size (k, j, i) and some channels."""
@@ -82,6 +84,11 @@ def build(
             f"network.trainable_layers is {network.trainable_layers} and network.dropout {network.dropout}; "
             "expected -1 (train everything), 0 (only the head) or a number of layers, and a share from 0 to "
             "below 1; correct the plan"
+        )
+    if network.norm != "batch" and network.name not in _EITHER_NORM:
+        raise BadInput(
+            f'network.norm is {network.norm}, and network "{network.name}" has the normalisation that it was '
+            f"made with; leave network.norm out, or choose {' or '.join(_EITHER_NORM)}"
         )
     builder = _builder(network.name)
     if seed is None:

@@ -1,9 +1,9 @@
 """Small networks for images and volumes, trained from random weights: "plain" and "compact".
 
 "plain" stacks pairs of convolutions with max-pooling between the stages (Simonyan 2015); "compact" has
-basic residual blocks (He 2016) with an average-pooled shortcut (He 2019, ResNet-D). Both use batch
-normalisation and global average pooling. The stem shrinks long axes before the first stage, so that a
-CPU can train on large inputs; an axis that has become short is no longer halved.
+basic residual blocks (He 2016) with an average-pooled shortcut (He 2019, ResNet-D). Both use batch or
+group normalisation (Wu 2018) and global average pooling. The stem shrinks long axes before the first
+stage, so that a CPU can train on large inputs; an axis that has become short is no longer halved.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ from hounsfield.networks.classifier import Classifier
 from hounsfield.networks.freeze import layers_with_parameters
 from hounsfield.networks.links import Link, links_of
 from hounsfield.networks.pretrained import refuse_pretrained, start_from
+from hounsfield.networks.unet import norm_of
 
 __all__ = ["CompactNet", "build_compact", "build_plain", "built"]
 
 Net = TypeVar("Net", bound="CompactNet")
+
+Norm = Literal["batch", "group"]
 
 _SHORTEST_HALVED = 6
 """An axis of fewer voxels is not halved further."""
@@ -34,7 +37,8 @@ class CompactNet(Classifier):
     """`depth` stages of `blocks` blocks, `width`, 2 `width`, 4 `width` … channels wide.
 
     `size` is (j, i) or (k, j, i); it decides the strides, and the network is 2D or 3D by its length.
-    `pool` is "average", or "both" to put the maximum beside it; `plain` leaves the shortcuts out.
+    `pool` is "average", or "both" to put the maximum beside it; `plain` leaves the shortcuts out; `norm`
+    "group" normalises each image by itself, so that no image's answer depends on the others of its batch.
 
     >>> net = CompactNet(size=(28, 28), channels=1, outputs=2, width=8, depth=3)
     >>> net.features(torch.zeros(1, 1, 28, 28)).shape, net(torch.zeros(1, 1, 28, 28)).shape
@@ -53,10 +57,11 @@ class CompactNet(Classifier):
         dropout: float = 0.0,
         pool: Literal["average", "both"] = "average",
         plain: bool = False,
+        norm: Norm = "batch",
     ) -> None:
         super().__init__()
         flat = len(size) == 2
-        stem, extent = _stem(tuple(size), channels, width)
+        stem, extent = _stem(tuple(size), channels, width, norm)
         if plain and extent == tuple(size):  # the first pair of convolutions is the stem
             stem, wide = nn.Sequential(), channels
         else:
@@ -68,7 +73,7 @@ class CompactNet(Classifier):
             for block in range(blocks):
                 starts = stage > 0 and block == 0
                 stride = tuple(2 if starts and n >= _SHORTEST_HALVED else 1 for n in extent)
-                layers.append(made(wide, wide_out, stride))
+                layers.append(made(wide, wide_out, stride, norm))
                 extent = tuple(-(-n // s) for n, s in zip(extent, stride, strict=True))
                 wide = wide_out
         self.body = nn.Sequential(*layers)
@@ -155,6 +160,7 @@ def built(
         width=network.width,
         depth=network.depth,
         dropout=network.dropout,
+        norm=network.norm,
         **shape,
     )
     if network.weights:
@@ -165,13 +171,13 @@ def built(
 class _Plain(nn.Module):
     """Where the stage begins a max-pooling, then twice a 3 x 3 (x 3) convolution, normalisation, ReLU."""
 
-    def __init__(self, wide: int, wide_out: int, stride: tuple[int, ...]) -> None:
+    def __init__(self, wide: int, wide_out: int, stride: tuple[int, ...], norm: Norm) -> None:
         super().__init__()
         flat, one = len(stride) == 2, (1,) * len(stride)
         self.stride = stride
         self.pairs = nn.Sequential(
-            *(_conv(wide, wide_out, 3, one), _norm(wide_out, flat), nn.ReLU()),
-            *(_conv(wide_out, wide_out, 3, one), _norm(wide_out, flat), nn.ReLU()),
+            *(_conv(wide, wide_out, 3, one), _norm(wide_out, flat, norm), nn.ReLU()),
+            *(_conv(wide_out, wide_out, 3, one), _norm(wide_out, flat, norm), nn.ReLU()),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -185,17 +191,19 @@ class _Plain(nn.Module):
 class _Residual(nn.Module):
     """Two 3 x 3 (x 3) convolutions added to a shortcut; the branch starts as zero."""
 
-    def __init__(self, wide: int, wide_out: int, stride: tuple[int, ...]) -> None:
+    def __init__(self, wide: int, wide_out: int, stride: tuple[int, ...], norm: Norm) -> None:
         super().__init__()
         flat = len(stride) == 2
         self.stride = stride
         self.first = _conv(wide, wide_out, 3, stride)
-        self.first_norm = _norm(wide_out, flat)
+        self.first_norm = _norm(wide_out, flat, norm)
         self.second = _conv(wide_out, wide_out, 3, (1,) * len(stride))
-        self.second_norm = _norm(wide_out, flat)
+        self.second_norm = _norm(wide_out, flat, norm)
         self.shortcut: nn.Module = nn.Identity()
         if wide != wide_out:
-            self.shortcut = nn.Sequential(_conv(wide, wide_out, 1, (1,) * len(stride)), _norm(wide_out, flat))
+            self.shortcut = nn.Sequential(
+                _conv(wide, wide_out, 1, (1,) * len(stride)), _norm(wide_out, flat, norm)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         y = functional.relu(self.first_norm(self.first(x)))
@@ -206,7 +214,9 @@ class _Residual(nn.Module):
         return functional.relu(y + self.shortcut(x))
 
 
-def _stem(size: tuple[int, ...], channels: int, width: int) -> tuple[nn.Sequential, tuple[int, ...]]:
+def _stem(
+    size: tuple[int, ...], channels: int, width: int, norm: Norm
+) -> tuple[nn.Sequential, tuple[int, ...]]:
     """Convolution, normalisation, ReLU and, on long axes, pooling; and the extent that remains.
 
     An image's axis above 96 is quartered; a volume's above 40 is halved and above 96 quartered.
@@ -214,7 +224,7 @@ def _stem(size: tuple[int, ...], channels: int, width: int) -> tuple[nn.Sequenti
     flat = len(size) == 2
     stride = tuple(2 if n > (96 if flat else 40) else 1 for n in size)
     pooled = tuple(2 if n > 96 else 1 for n in size)
-    layers: list[nn.Module] = [_conv(channels, width, 3, stride), _norm(width, flat), nn.ReLU()]
+    layers: list[nn.Module] = [_conv(channels, width, 3, stride), _norm(width, flat, norm), nn.ReLU()]
     extent = tuple(-(-n // s) for n, s in zip(size, stride, strict=True))
     if max(pooled) > 1:
         layers.append((nn.MaxPool2d if flat else nn.MaxPool3d)(pooled, ceil_mode=True))
@@ -227,7 +237,9 @@ def _conv(wide: int, wide_out: int, kernel: int, stride: tuple[int, ...]) -> nn.
     return made(wide, wide_out, kernel, stride, kernel // 2, bias=False)  # type: ignore[arg-type]
 
 
-def _norm(wide: int, flat: bool) -> nn.Module:
+def _norm(wide: int, flat: bool, norm: Norm) -> nn.Module:
+    if norm == "group":
+        return norm_of(wide)
     return nn.BatchNorm2d(wide) if flat else nn.BatchNorm3d(wide)
 
 

@@ -52,6 +52,7 @@ ALWAYS = {
     "augment.cutout": "off: made no difference on small sets",
     "augment.cutout_chance": "off",
     "augment.mixup": "off: underfits small sets",
+    "network.norm": "statistics of the batch: quickest to learn where all images are in one place",
     "network.depth": "three stages see enough of an image of this size",
     "network.weights": "none: nothing is downloaded unless asked for",
     "network.trainable_layers": "everything is trained, since nothing is pretrained",

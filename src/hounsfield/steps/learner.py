@@ -66,7 +66,10 @@ def network_of_plan(plan: Plan, outputs: int, *, seed: int | None = None) -> Cla
 
 
 class Learner:
-    """One member's network and what moves it; `step` is one update from a whole batch in pieces."""
+    """One member's network and what moves it; `step` is one update from a whole batch in pieces.
+
+    `corrected` may change the gradients before they are clipped, where sites learn together.
+    """
 
     def __init__(self, job: Job, number: int, loss: Loss, device: torch.device, group: Group = ALONE) -> None:
         self.plan, self.loss, self.device, self.group = job.plan, loss, device, group
@@ -87,6 +90,7 @@ class Learner:
         self.mixed = mixed_precision(job.plan, device)
         self.balance: Balance | None = None
         self.terms: Loss | None = None
+        self.corrected: Callable[[], None] | None = None
         self._losses: list[tuple[Tensor, NDArray[np.int64]]] = []
 
     def judged(self) -> Classifier:
@@ -128,6 +132,8 @@ class Learner:
         value = float(self.group.sum(np.array(float(total))))
         if not math.isfinite(value):
             return value
+        if self.corrected is not None:
+            self.corrected()
         if self.plan.fit.gradient_clip > 0:
             trainable = [p for p in self.network.parameters() if p.grad is not None]
             norm = nn.utils.clip_grad_norm_(trainable, self.plan.fit.gradient_clip, foreach=True)

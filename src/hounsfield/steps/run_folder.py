@@ -80,7 +80,7 @@ class RunFolder:
                     require_writable_folder(self.path)
                     yield
                 except BaseException:
-                    if not begun and not any(self.work.glob("member-*/*.safetensors")):
+                    if not begun and not any(self.work.glob("*/*.safetensors")):
                         self._empty()
                     raise
         except BaseException:

@@ -1,0 +1,162 @@
+"""The files of a finished simulation: the common model, its report with the chapter of the sites, rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from hounsfield.core.case import Case
+from hounsfield.core.cohort import Cohort
+from hounsfield.core.evidence import Finding
+from hounsfield.core.index import Index
+from hounsfield.core.model import Calibration, Model, OperatingPoint
+from hounsfield.core.predictions import Predictions
+from hounsfield.federation.agreement import Agreement
+from hounsfield.federation.arms import FEDERATED, Scored
+from hounsfield.federation.comparison import SiteResult, chapter
+from hounsfield.federation.kept_rounds import Kept
+from hounsfield.federation.local_training import layout_of
+from hounsfield.federation.site import Site
+from hounsfield.federation.site_cases import encoded_as
+from hounsfield.io.files import write_json
+from hounsfield.io.model_store import write_model
+from hounsfield.networks.weights import save_weights
+from hounsfield.steps.clinical import with_clinical
+from hounsfield.steps.learner import network_of_plan
+from hounsfield.steps.run_folder import RunFolder
+from hounsfield.steps.study import Clock, Run
+
+__all__ = ["written"]
+
+_SITE = "site"
+
+
+def written(
+    folder: RunFolder,
+    sites: Sequence[Site],
+    scored: Sequence[Scored],
+    found: Sequence[SiteResult],
+    agreement: Agreement,
+    kept: Kept,
+    index: Index,
+    *,
+    clock: Clock,
+    command: str,
+    refused: Mapping[str, str],
+) -> Run:
+    """Write model, predictions, rounds.json and the report of a simulation."""
+    from hounsfield.steps.evaluate import Setting, evaluate
+    from hounsfield.steps.facts import context_of, tables_of
+    from hounsfield.steps.predict import table_of, write_predictions
+    from hounsfield.steps.report import report
+
+    cohort = _together(sites, agreement)
+    phantom = all(s.patient.startswith("PHANTOM-") for s in index.series)
+    model = _model(folder, agreement, kept, sites, cohort, phantom=phantom)
+    with clock.step("report") as said:
+        scores = np.concatenate([s.scores[FEDERATED] for s in scored])
+        predictions: Predictions = table_of(model, cohort.test, scores, kind="test")
+        setting = Setting(
+            title=f"Federation of {len(sites)} sites: {', '.join(model.encoding.target)}",
+            audit=_audit(refused, kept),
+            tables=tables_of(index, cohort, model.plan),
+            context=context_of(model, cohort, clock.seconds, command),
+            untested=("Explanations, robustness and referral: not part of a simulation; see hu evaluate.",),
+            phantom=phantom,
+            seed=model.plan.seed,
+        )
+        evidence = evaluate(predictions, model.operating_point, setting)
+        notes = [f"{name} took no part: {why}." for name, why in refused.items()]
+        told = chapter(
+            found, scored, model.encoding, kept.history, weights_bytes=kept.weights.nbytes, notes=notes
+        )
+        evidence = with_clinical(evidence, told)
+        write_predictions(
+            predictions, folder.path / "predictions.csv", thresholds=model.operating_point.values
+        )
+        write_json(folder.path / "rounds.json", {"plan_hash": kept.plan_hash, "rounds": list(kept.history)})
+        folder.keep_files(cohort.cases, {c.id: (cohort.part[c.id], "") for c in cohort.cases})
+        path = report(evidence, (), folder.path)
+        said.append(str(path))
+    return Run(folder.path, model, evidence, predictions, path)
+
+
+def _together(sites: Sequence[Site], agreement: Agreement) -> Cohort:
+    """The cases of all sites as one cohort, each with its site as a group; ids of sites do not meet."""
+    encoding = agreement.proposal.encoding
+    cases: list[Case] = []
+    part: dict[str, str] = {}
+    for number, site in enumerate(sites, 1):
+        cohort = encoded_as(site.cases.cohort, encoding)
+        for case in (*cohort.development, *cohort.test):
+            named = replace(
+                case, id=f"{number}-{case.id}", patient=f"{number}-{case.patient}",
+                groups={**case.groups, _SITE: site.cases.name},
+            )  # fmt: skip
+            cases.append(named)
+            part[named.id] = cohort.part[case.id]
+    return Cohort(tuple(cases), encoding, part, {}, agreement.notes)
+
+
+def _model(
+    folder: RunFolder,
+    agreement: Agreement,
+    kept: Kept,
+    sites: Sequence[Site],
+    cohort: Cohort,
+    *,
+    phantom: bool,
+) -> Model:
+    """The common model as a directory; of FedBN with the mean of the sites' normalisation layers."""
+    proposal = agreement.proposal
+    network = network_of_plan(proposal.plan, proposal.encoding.outputs, seed=proposal.plan.seed)
+    layout_of(proposal.plan, network).give(network, kept.weights)
+    _give_mean_layers(network, sites)
+    home = folder.work / "common"
+    home.mkdir(parents=True, exist_ok=True)
+    save_weights(network, home / "weights.safetensors")
+    halves = (0.5,) * proposal.encoding.outputs
+    point = OperatingPoint(halves, "half", "nothing: one half, since no site keeps cases back to choose on")
+    model = folder.model(
+        proposal.plan, proposal.encoding, (home / "weights.safetensors",), point, Calibration(),
+        cohort.digest(), phantom=phantom,
+    )  # fmt: skip
+    federation = proposal.plan.federation
+    card = {
+        **model.card,
+        "learned": f"by {len(sites)} sites in {kept.round} rounds ({federation.strategy}), simulated",
+    }
+    model = replace(model, card=card)
+    write_model(model)
+    return model
+
+
+def _give_mean_layers(network: object, sites: Sequence[Site]) -> None:
+    """Layers that each site kept for itself, as their mean weighed by cases: no site has trained with it."""
+    import torch
+    from torch import nn
+
+    assert isinstance(network, nn.Module)
+    own = [site.training.kept() for site in sites]
+    size = [len(site.training.job.rows) for site in sites]
+    state = network.state_dict()
+    with torch.no_grad():
+        for name in own[0]:
+            mean = np.average(np.stack([o[name] for o in own]), 0, weights=size)
+            state[name].copy_(torch.from_numpy(np.asarray(mean, np.float32)))
+
+
+def _audit(refused: Mapping[str, str], kept: Kept) -> tuple[Finding, ...]:
+    """What a reader must know of the sites: who took no part, whose labels contradict the others'."""
+    from hounsfield.federation.checks import contrary_sites
+
+    left = [
+        Finding("site_took_no_part", group=name, level="warning", note=why) for name, why in refused.items()
+    ]
+    odd = [
+        Finding("site_contradicts_others", group=name, level="warning", note=why)
+        for name, why in contrary_sites(kept.history).items()
+    ]
+    return (*left, *odd)
