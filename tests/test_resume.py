@@ -114,6 +114,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights_and_to_nothing_else(
     assert finished.code == 3 and "is finished" in finished.said and _weights(killed) == whole
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_it_began_can_be_given_either_way(source: Path, whole: list[bytes]) -> None:
     out = source.parent / "early"
     _killed(source, out, when=(out / "cache").exists)
@@ -200,7 +201,7 @@ def _waited(process: subprocess.Popen[str], when: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-@pytest.mark.parametrize("threads", ["1", "2"])
+@pytest.mark.parametrize("threads", [pytest.param("1", marks=pytest.mark.slow), "2"])
 def test_sigterm_saves_and_says_how_to_go_on(source: Path, whole: list[bytes], threads: str) -> None:
     out = source.parent / f"terminated-{threads}"
     process = _begun(source, out, f"threads={threads}")

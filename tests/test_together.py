@@ -59,6 +59,7 @@ def test_a_bad_input_ends_every_process(source: Path) -> None:
     assert not (source.parent / "bad").exists()
 
 
+@pytest.mark.slow  # refused in this process too: tests/steps/test_recovery.py
 def test_a_batch_smaller_than_the_group_is_refused(source: Path) -> None:
     ended = torchrun(2, "train", source, "--out", source.parent / "few", *SAME, "fit.batch_size=1")
     assert ended.returncode != 0 and "for 2 processes" in ended.stderr

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from hounsfield.core.errors import HounsfieldError, Interrupted
+from hounsfield.core.errors import BadInput, HounsfieldError, Interrupted
 from hounsfield.steps import member as module
 from hounsfield.steps.compute import short_of_memory
+from hounsfield.steps.group import Group
 from hounsfield.steps.guard import Guard
 from hounsfield.steps.learner import Learner
 from hounsfield.steps.member import train_member
@@ -123,6 +124,15 @@ def test_little_memory_cuts_the_batch_before_it_fails(
         pieces_of(made, learner, 8)
     with pytest.raises(HounsfieldError, match="one image at a time"):
         halved(8, 8, made.plan)
+
+
+def test_a_batch_must_have_an_image_for_each_process(tmp_path: Path) -> None:
+    made = job(tmp_path, plan())
+    learner = Learner(made, 0, lambda a, b: (a - b).mean(), torch.device("cpu"))
+    learner.group = Group(rank=0, world=2)
+    with pytest.raises(BadInput, match="for 2 processes"):
+        pieces_of(made, learner, 1)
+    assert pieces_of(made, learner, 2) == (1, "")
 
 
 def test_pieces_of_a_batch_add_up_to_the_batch(tmp_path: Path) -> None:
