@@ -21,6 +21,7 @@ from hounsfield.federation.flower import Array, ArrayRecord, ConfigRecord, Grid,
 from hounsfield.federation.kept_rounds import Kept, keep, kept
 from hounsfield.federation.messages import (
     WEIGHTS,
+    Reason,
     ask_propose,
     bytes_of,
     metrics_of,
@@ -49,6 +50,10 @@ class _Present:
 
     def get_node_ids(self) -> tuple[int, ...]:
         return self.nodes
+
+
+class _Spent(HounsfieldError):
+    """So many sites have spent their budget of privacy that no round can be joined."""
 
 
 class Rounds:
@@ -81,7 +86,11 @@ class Rounds:
         )
         give_state(self.strategy, now.state)
         while now.round < self.federation.rounds:
-            now = self._round(now)
+            try:
+                now = self._round(now)
+            except _Spent as error:
+                self.told(f"the run ends after round {now.round}: {error}")
+                break
             keep(self.folder, now)
         for name, why in contrary_sites(now.history).items():
             self.told(f"warning: {name}: {why}")
@@ -162,6 +171,9 @@ class Rounds:
             left_out = judged.left_out
         late = sorted({_to(ask) for ask in asks} - {_of(reply) for reply in replies})
         if len(good) < self.federation.smallest_sites or not joined:
+            spent = [why for r in replies if (why := refusal_of(r)) and why.reason is Reason.BUDGET]
+            if spent and number > 1:
+                raise _Spent(spent[0].sentence)
             raise HounsfieldError(self._broken(number, good, left_out, late))
         if self.secure is None:
             joined = robust(good, self.federation)
