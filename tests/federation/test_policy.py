@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from hounsfield.core.case import LabelEncoding
 from hounsfield.core.errors import BadInput
 from hounsfield.core.plan import Federation, Plan
+from hounsfield.federation.consent import Consent
 from hounsfield.federation.flower import Message
 from hounsfield.federation.messages import (
     Reason,
@@ -45,9 +47,9 @@ def _proposal(**values: Any) -> Proposal:
 
 
 def _guard(place: Path, site: Site, *, agrees: bool = True, patients: int = 50, **given: Any) -> Guard:
-    accept = given.pop("accept", ())
+    known = given.pop("known", lambda _: False)
     policy = Policy(**given)
-    return Guard(site, place, policy=policy, patients=patients, ask=lambda _: agrees, accept=accept)
+    return Guard(site, place, policy=policy, patients=patients, ask=lambda _: agrees, known=known)
 
 
 def _reason(answer: Message) -> Reason | None:
@@ -126,10 +128,24 @@ def test_after_a_restart_the_site_is_told_what_it_agreed_to(tmp_path: Path) -> N
 def test_a_person_who_does_not_agree_is_obeyed_unless_the_hash_was_given(tmp_path: Path) -> None:
     proposal, site = _proposal(), Site()
     assert _reason(_guard(tmp_path, site, agrees=False)(ask_propose(7, proposal))) is Reason.PLAN
-    given = _guard(tmp_path, site, agrees=False, accept=(proposal.hash[:12],))
+    consent = Consent(tmp_path, beforehand=(proposal.hash[:12].upper(),))
+    given = _guard(tmp_path, site, agrees=False, known=consent.given)
     assert _reason(given(ask_propose(7, proposal))) is None
-    with pytest.raises(BadInput, match="12 digits"):
-        _guard(tmp_path, site, accept=(proposal.hash[:6],))
+    assert not consent.given(_proposal(rounds=2))
+    for digits in (proposal.hash[:11], "", "the plan"):
+        with pytest.raises(BadInput, match="12 hexadecimal digits"):
+            Consent(tmp_path).give(digits)
+
+
+def test_a_site_waits_until_somebody_agrees_and_shows_the_plan_meanwhile(tmp_path: Path) -> None:
+    proposal = _proposal()
+    consent = Consent(tmp_path)
+    consent.show(proposal)
+    assert Proposal.from_json((tmp_path / "proposed.json").read_text()).hash == proposal.hash
+    assert not consent.wait_for(proposal, seconds=0.3)
+    agreeing = threading.Timer(0.3, lambda: Consent(tmp_path).give(proposal.hash[:16]))
+    agreeing.start()
+    assert consent.wait_for(proposal, seconds=20)
 
 
 def test_a_plan_that_is_not_the_one_of_its_hash_is_refused(tmp_path: Path) -> None:

@@ -73,29 +73,41 @@ def start(data: str, folder: Path, accept: tuple[str, ...], **question: Any) -> 
 
     Runs until Ctrl-C. Only the installed package runs; the coordinator cannot send code."""
     from hounsfield.cli.federate_deploy import ended
+    from hounsfield.federation.consent import Consent
     from hounsfield.federation.deployed import serve_site
 
+    stop = ended()
+    consent = Consent(folder, beforehand=accept, stop=stop)
+
+    def agrees(proposal: Proposal) -> bool:
+        _show(proposal)
+        consent.show(proposal)
+        if sys.stdin.isatty():
+            return click.confirm("Take part in this plan, and in no other?", default=False)
+        click.echo(f"nobody is at this terminal; to agree: hu site accept {proposal.hash[:16]}")
+        return consent.wait_for(proposal)
+
     serve_site(
-        folder,
-        data,
-        question_of(question),
-        accept=accept,
-        ask=_agrees,
-        stop=ended(),
-        told=lambda sentence: click.echo(sentence),
+        folder, data, question_of(question), known=consent.given, ask=agrees, stop=stop, told=click.echo
     )
 
 
-def _agrees(proposal: Proposal) -> bool:
-    """Show a plan to the person at the terminal and ask; nobody at a terminal has not agreed."""
+@site.command()
+@click.argument("hash", metavar="HASH")
+@folder_option
+def accept(hash: str, folder: Path) -> None:
+    """Agree to the plan with this HASH, which hu site start has shown; 12 of its digits or more."""
+    from hounsfield.federation.consent import Consent
+
+    Consent(folder).give(hash)
+    click.echo(f"this site takes part in plan {hash}, and in no other")
+
+
+def _show(proposal: Proposal) -> None:
     click.echo("\nThe coordinator proposes this plan:")
     click.echo(proposal.plan.to_json())
-    click.echo(f"answers: {', '.join(proposal.encoding.classes)}")
+    click.echo(f"answers to be learned: {', '.join(proposal.encoding.classes)}")
     click.echo(f"hash: {proposal.hash}")
-    if not sys.stdin.isatty():
-        click.echo(f"nobody is at a terminal; to agree, start again with --accept {proposal.hash}")
-        return False
-    return click.confirm("Take part in this plan, and in no other?", default=False)
 
 
 def _require_address(server: str) -> None:

@@ -54,12 +54,14 @@ def serve_site(
     data: str,
     question: Question,
     *,
-    accept: tuple[str, ...],
+    known: Callable[[Proposal], bool],
     ask: Callable[[Proposal], bool],
     stop: threading.Event,
     told: Told,
 ) -> None:
     """Be a site, with the key, rules and log of `folder` and the cases of `data`, until `stop` is set.
+
+    `known` says whether a plan was agreed to beforehand; otherwise `ask` shows it to a person.
 
     Raises BadInput for data or labels that cannot be used, and where the coordinator does not take the site.
     """
@@ -83,7 +85,7 @@ def serve_site(
         told(f"{cases.patients} patients to learn from; fingerprint {own}")
         site = Site(cases, folder / "work")
         guard = Guard(
-            _masking(site.answer), folder, policy=policy, patients=cases.patients, ask=ask, accept=accept
+            _masking(site.answer), folder, policy=policy, patients=cases.patients, ask=ask, known=known
         )
         Node(connection, guard, log, stop=stop, told=told).serve()
 

@@ -105,8 +105,8 @@ class Policy:
 class Guard:
     """A site's answers behind its policy.
 
-    `ask` shows a person the plan and says whether they agree; hashes in `accept` (or their first 12 digits or
-    more) were agreed to beforehand. `patients` is how many the site has.
+    `known` says whether a plan was agreed to beforehand; otherwise `ask` shows it to a person and says
+    whether they agree. `patients` is how many the site has.
     """
 
     def __init__(
@@ -117,16 +117,12 @@ class Guard:
         policy: Policy,
         patients: int,
         ask: Callable[[Proposal], bool],
-        accept: tuple[str, ...] = (),
+        known: Callable[[Proposal], bool] = lambda _: False,
     ) -> None:
         self._answer, self._place, self._policy = answer, folder / "agreed.json", policy
         self._patients, self._ask = patients, ask
         self._told = ""
-        self._accept = tuple(hash_.lower() for hash_ in accept)
-        if any(len(given) < 12 for given in self._accept):
-            raise BadInput(
-                "--accept needs 12 digits of the plan's hash or more; take them from who wrote the plan"
-            )
+        self._known = known
 
     def __call__(self, message: Message) -> Message:
         """The site's answer, or the policy's refusal."""
@@ -191,7 +187,7 @@ class Guard:
         broken = self._policy.against(proposal)
         if broken is not None or proposal.hash == self.agreed:
             return broken
-        known = any(proposal.hash.startswith(given) for given in self._accept)
+        known = self._known(proposal)
         if not known and not self._ask(proposal):
             return Refusal(Reason.PLAN, "a person at this site did not agree to the plan")
         rules = {**asdict(self._policy), "accepted_beforehand": known}
