@@ -23,7 +23,6 @@ from hounsfield.steps.fingerprint import Fingerprint
 __all__ = ["Agreement", "agreed", "federated_plan", "merged"]
 
 _EITHER_NORM = ("plain", "compact")
-_EPOCHS = "rounds times the local epochs of each"
 _MOST_LOCAL = 10
 _SET_BY_USER = "set by the user"
 
@@ -61,26 +60,30 @@ def agreed(
     made = plan or design(whole, encoding, seed=seed, budget_minutes=budget_minutes)
     made = made.changed(dict(changes)) if changes else made
     fixed = set(changes or ()) | {key for key, why in made.reasons.items() if why == _SET_BY_USER}
-    return Agreement(Proposal(federated_plan(made, fixed=fixed), encoding), refused, notes)
+    dealt = plan is None or not plan.federation.on
+    return Agreement(Proposal(federated_plan(made, fixed=fixed, dealt=dealt), encoding), refused, notes)
 
 
-def federated_plan(plan: Plan, *, fixed: set[str] | frozenset[str] = frozenset()) -> Plan:
+def federated_plan(
+    plan: Plan, *, fixed: set[str] | frozenset[str] = frozenset(), dealt: bool = False
+) -> Plan:
     """The plan as sites can follow it: one network, no statistic of one site that weighs in another.
 
-    A plan that was made for one place has its epochs dealt to the rounds. Keys in `fixed` were set by the
-    user and stay. Raises BadInput for what needs all cases in one place.
+    With `dealt` the epochs of a plan that was made for one place are dealt to the rounds. Keys in `fixed`
+    were set by the user and stay. Raises BadInput for what needs all cases in one place.
     """
     _refuse_impossible(plan)
     federation = plan.federation
     local = federation.local_epochs
-    if plan.reasons.get("fit.epochs") != _EPOCHS and "federation.local_epochs" not in fixed:
-        local = min(_MOST_LOCAL, max(1, round(plan.fit.epochs / federation.rounds)))
+    if dealt and "federation.local_epochs" not in fixed:
+        most = plan.fit.epochs if "fit.epochs" in fixed else _MOST_LOCAL
+        local = min(most, max(1, round(plan.fit.epochs / federation.rounds)))
     wanted: dict[str, tuple[Any, str]] = {
         "federation.strategy": (
             federation.strategy if federation.on else "fedavg", "the mean of the sites, weighed by cases"
         ),
         "federation.local_epochs": (local, "as many epochs in all as one cohort of this size is given"),
-        "fit.epochs": (federation.rounds * local, _EPOCHS),
+        "fit.epochs": (federation.rounds * local, "rounds times the local epochs of each"),
         "fit.weight_average": (0.0, "the mean over sites stands in for the mean over steps"),
         "fit.class_weights": (False, "each site would weigh its classes by its own counts"),
         "fit.choose": ("last", "the last round: no site's cases choose"),
