@@ -45,7 +45,7 @@ def test_sites_together_say_what_their_cases_say() -> None:
     assert abs(area.value - exact.value) < 0.004  # type: ignore[operator]
     assert abs(area.low - exact.low) < 0.006 and abs(area.high - exact.high) < 0.006  # type: ignore[operator]
     worst, best = (float(x) for x in area.note.split("allow ")[1].split(" to "))
-    assert worst - 1e-3 <= exact.value <= best + 1e-3 and best - worst < 0.08  # type: ignore[operator]
+    assert worst - 1e-3 <= exact.value <= best + 1e-3 and best - worst < 0.2  # type: ignore[operator]
     assert found["brier"].value == pytest.approx(brier(scores, truth).value)
     assert abs(found["ece"].value - ece(scores, truth).value) < 0.015  # type: ignore[operator]
     assert found["observed_to_expected"].value == pytest.approx(truth.sum() / scores.sum())

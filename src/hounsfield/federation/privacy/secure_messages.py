@@ -37,7 +37,7 @@ __all__ = [
     "threshold_of",
 ]
 
-SECURE = "secure"
+SECURE = "secagg"
 SHARES, MASKED, UNMASK = "query.shares", "query.masked", "query.unmask"
 FEWEST = 3
 """With two sites each would know the other's weights from the mean."""

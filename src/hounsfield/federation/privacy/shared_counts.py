@@ -40,7 +40,7 @@ class _Rows:
 
 def counted(
     scores: NDArray[np.floating],
-    answers: NDArray[np.integer],
+    answers: NDArray[np.integer] | NDArray[np.bool_],
     *,
     patients: Sequence[str],
     labels: Sequence[str],
