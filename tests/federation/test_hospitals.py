@@ -146,6 +146,8 @@ def test_four_hospitals_train_a_model_and_no_image_leaves(hospital: Hospital, mo
     _the_model_can_be_used(hospital)
     _nothing_but_weights_and_counts_left(hospital)
     assert "run first: finished" in hospital.hu("federate", "status")
+    run = hospital.place / "coordinator" / "runs" / "first"
+    assert "Sites that learned together" in (run / "report.html").read_text()
 
 
 def _the_model_can_be_used(hospital: Hospital) -> None:
@@ -188,3 +190,44 @@ def test_a_hospital_that_does_not_want_a_plan_is_left_out_and_named(hospital: Ho
     hospital.begin("south", "site", "start", *words)
     hospital.begin("resume", "federate", "resume")
     hospital.until("resume", "finished: 3 rounds; 2 sites evaluated in counts")
+
+
+@pytest.mark.slow
+def test_a_run_through_killed_processes_ends_at_the_weights_of_an_undisturbed_one(hospital: Hospital) -> None:
+    plan = {**PLAN, "federation": {**PLAN["federation"], "rounds": 6}}  # type: ignore[dict-item]
+    (hospital.place / "plan.json").write_text(json.dumps(plan))
+    words = ("federate", "serve", "--host", "127.0.0.1", "--port", str(hospital.port))
+    hospital.begin("serve", *words)
+    hospital.until("serve", r"listening on 127\.0\.0\.1")
+    for seed, name in enumerate(("north", "south")):
+        _joined(hospital, name, SIZES[name], seed)
+        hospital.until(name, "connected; waiting")
+    hospital.begin("first", "federate", "run", "plan.json", "--name", "first")
+    for name in ("north", "south"):
+        digits = hospital.until(name, r"hu site accept ([0-9a-f]{16})")[1]
+        hospital.hu("site", "accept", digits, "--folder", name)
+    hospital.until("first", "finished: 6 rounds")
+    hospital.begin("second", "federate", "run", "plan.json", "--name", "second")
+    hospital.until("second", "round 1 of 6")
+    hospital.begun["north"].kill()
+    hospital.begun["north"].wait()
+    again = ("site", "start", "--data", "images-north", "--folder", "north", "--one-image-per-patient")
+    hospital.begin("north", *again)
+    hospital.until("second", "round 2 of 6")
+    hospital.begun["serve"].kill()
+    hospital.begun["serve"].wait()
+    hospital.begin("serve", *words)
+    hospital.until("serve", "run second is unfinished")
+    hospital.begin("resume", "federate", "resume")
+    hospital.until("resume", "finished: 6 rounds")
+    first, second = (_weights(hospital, name) for name in ("first", "second"))
+    assert np.array_equal(first, second)
+    assert check(hospital.place / "coordinator" / NAME).holds
+
+
+def _weights(hospital: Hospital, run: str) -> np.ndarray:
+    from hounsfield.federation.kept_rounds import kept
+
+    found = kept(hospital.place / "coordinator" / "runs" / run)
+    assert found is not None and found.round == 6
+    return found.weights
