@@ -103,7 +103,7 @@ class Site:
             self._training = LocalTraining(
                 proposal.plan, proposal.encoding, self.prepared, self.prepared.rows([c.id for c in cases]),
                 answers_of(cases, proposal.encoding), name=self.cases.name, patients=patients_of(cases),
-                threads=self.threads,
+                threads=proposal.plan.threads or self.threads,
             )  # fmt: skip
             if proposal.plan.federation.private:
                 from hounsfield.federation.private_rounds import PrivateRounds
