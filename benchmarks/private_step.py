@@ -47,10 +47,13 @@ def main() -> None:
         f"{asked.network}, width {asked.width}, {sum(p.numel() for p in net.parameters())} weights, "
         f"{asked.batch} images of {asked.side} x {asked.side}, {asked.times} steps each"
     )
-    plain = statistics.median(seconds["plain"])
     for name, found in seconds.items():
-        middle = statistics.median(found)
-        print(f"{name:8} {1e3 * middle:8.1f} ms (least {1e3 * min(found):.1f})  {middle / plain:.2f} x plain")
+        ratio = statistics.median(a / b for a, b in zip(found, seconds["plain"], strict=True))
+        least = min(found) / min(seconds["plain"])
+        print(
+            f"{name:8} median {1e3 * statistics.median(found):7.1f} ms, least {1e3 * min(found):7.1f} ms; "
+            f"of plain: median of pairs {ratio:.2f}, least by least {least:.2f}"
+        )
 
 
 def _network(asked: argparse.Namespace) -> nn.Module:

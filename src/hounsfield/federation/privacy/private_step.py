@@ -199,10 +199,12 @@ class PrivateStep:
         with warnings.catch_warnings():  # the first layer's hook fires without a gradient of the images
             warnings.filterwarnings("ignore", "Full backward hook", UserWarning)
             (losses * share).sum().backward()  # type: ignore[no-untyped-call]
-        rows = [g.flatten(1) for g in self.rows.taken()]
+        found = [_as_laid(rows) for rows in self.rows.taken()]
+        rows = [row for row, _ in found]
         weigh = self._cut(rows, place, len(count))[place]
-        for total, row in zip(sums, rows, strict=True):
-            total += (weigh @ row).view(total.shape)
+        for total, (row, order) in zip(sums, found, strict=True):
+            laid = total.permute(order)
+            laid += (weigh @ row).view(laid.shape)
         return float(losses.detach().sum())
 
     def _cut(self, rows: list[Tensor], place: Tensor, patients: int) -> Tensor:
@@ -220,6 +222,12 @@ class PrivateStep:
                 row[broken[place]] = 0.0
             square = square.masked_fill(broken, 0.0)
         return (self.clip / square.sqrt().clamp_min(_LITTLE)).clamp_max(1.0)
+
+
+def _as_laid(rows: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+    """Gradients (rows, …) as (rows, P) in the order of their memory, and the order of a row's axes in it."""
+    order = sorted(range(1, rows.ndim), key=rows.stride, reverse=True)
+    return rows.permute(0, *order).flatten(1), tuple(axis - 1 for axis in order)
 
 
 def _whole_patients(who: NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:
