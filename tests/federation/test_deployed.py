@@ -82,6 +82,7 @@ def _only_the_coordinator_is_called(federation: Federation) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("seed", range(10))
 def test_fifty_random_ends_of_any_process_change_nothing(
     tmp_path: Path, place: list[Federation], seed: int
@@ -118,6 +119,7 @@ def _passed(seconds: float):  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_on_two_hosts_only_the_sites_open_connections_and_only_to_one_port(tmp_path: Path) -> None:
     """Seen on the cable itself, frame by frame."""
     apart = ["unshare", "--user", "--map-root-user", "--net"]

@@ -118,6 +118,7 @@ def _joined(hospital: Hospital, name: str, n: int, seed: int, **policy: Any) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     "more",
     [
@@ -170,6 +171,7 @@ def _nothing_but_weights_and_counts_left(hospital: Hospital) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_hospital_that_does_not_want_a_plan_is_left_out_and_named(hospital: Hospital) -> None:
     (hospital.place / "plan.json").write_text(json.dumps(PLAN))
     hospital.begin("serve", "federate", "serve", "--host", "127.0.0.1", "--port", str(hospital.port))
@@ -193,6 +195,7 @@ def test_a_hospital_that_does_not_want_a_plan_is_left_out_and_named(hospital: Ho
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_run_through_killed_processes_ends_at_the_weights_of_an_undisturbed_one(hospital: Hospital) -> None:
     plan = {**PLAN, "federation": {**PLAN["federation"], "rounds": 6}}  # type: ignore[dict-item]
     (hospital.place / "plan.json").write_text(json.dumps(plan))
