@@ -2,8 +2,8 @@
 
 Opacus (Yousefpour 2021) keeps what a layer saw and what came back to it, and makes the gradients of the rows
 of both; it unfolds every convolution into a matrix, and autograd finds the sum of the gradients as well,
-which nobody needs. Here convolutions, group normalisations and linear layers leave the gradients of their rows in
-their own backward pass, and nothing else; every other layer goes through Opacus's hooks.
+which nobody needs. Here convolutions, group normalisations and linear layers leave the gradients of their
+rows in their own backward pass, and nothing else; every other layer goes through Opacus's hooks.
 """
 
 from __future__ import annotations
@@ -245,9 +245,8 @@ def _unfolded(module: Any, x: Tensor, back: Tensor) -> Tensor:
             for p, d, s, size in zip(place, module.dilation, module.stride, extent, strict=False)
         )
         shifted = seen[(slice(None), *cut)].reshape(n, -1, kernel[-1] * channels)
-        rows[(slice(None), slice(None), *place)] = torch.bmm(given, shifted).view(
-            n, outputs, kernel[-1], channels
-        )
+        there: tuple[Any, ...] = (slice(None), slice(None), *place)
+        rows[there] = torch.bmm(given, shifted).view(n, outputs, kernel[-1], channels)
     return rows.movedim(-1, 2)
 
 
