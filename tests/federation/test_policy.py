@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +46,9 @@ def _proposal(**values: Any) -> Proposal:
 
 
 def _guard(place: Path, site: Site, *, agrees: bool = True, patients: int = 50, **given: Any) -> Guard:
-    known = given.pop("known", lambda _: False)
+    decided = given.pop("decided", lambda _: "given" if agrees else "declined")
     policy = Policy(**given)
-    return Guard(site, place, policy=policy, patients=patients, ask=lambda _: agrees, known=known)
+    return Guard(site, place, policy=policy, patients=patients, decided=decided)
 
 
 def _reason(answer: Message) -> Reason | None:
@@ -129,23 +128,29 @@ def test_a_person_who_does_not_agree_is_obeyed_unless_the_hash_was_given(tmp_pat
     proposal, site = _proposal(), Site()
     assert _reason(_guard(tmp_path, site, agrees=False)(ask_propose(7, proposal))) is Reason.PLAN
     consent = Consent(tmp_path, beforehand=(proposal.hash[:12].upper(),))
-    given = _guard(tmp_path, site, agrees=False, known=consent.given)
+    given = _guard(tmp_path, site, decided=consent.of)
     assert _reason(given(ask_propose(7, proposal))) is None
-    assert not consent.given(_proposal(rounds=2))
+    assert _reason(given(ask_propose(7, _proposal(rounds=2)))) is Reason.BUSY
     for digits in (proposal.hash[:11], "", "the plan"):
         with pytest.raises(BadInput, match="12 hexadecimal digits"):
-            Consent(tmp_path).give(digits)
+            Consent(tmp_path).decide(digits, agreed=True)
 
 
-def test_a_site_waits_until_somebody_agrees_and_shows_the_plan_meanwhile(tmp_path: Path) -> None:
-    proposal = _proposal()
+def test_people_decide_while_the_site_goes_on_and_the_last_decision_counts(tmp_path: Path) -> None:
+    proposal, site = _proposal(), Site()
     consent = Consent(tmp_path)
     consent.show(proposal)
     assert Proposal.from_json((tmp_path / "proposed.json").read_text()).hash == proposal.hash
-    assert not consent.wait_for(proposal, seconds=0.3)
-    agreeing = threading.Timer(0.3, lambda: Consent(tmp_path).give(proposal.hash[:16]))
-    agreeing.start()
-    assert consent.wait_for(proposal, seconds=20)
+    guard = _guard(tmp_path, site, decided=consent.of)
+    assert _reason(guard(ask_propose(7, proposal))) is Reason.BUSY
+    Consent(tmp_path).decide(proposal.hash[:16], agreed=False)
+    assert _reason(guard(ask_propose(7, proposal))) is Reason.PLAN
+    assert site.reached == 0
+    Consent(tmp_path).decide(proposal.hash[:16], agreed=True)
+    assert _reason(guard(ask_propose(7, proposal))) is None
+    (tmp_path / "consent.json").write_text("[")
+    with pytest.raises(BadInput, match="damaged"):
+        _ = consent.decided
 
 
 def test_a_plan_that_is_not_the_one_of_its_hash_is_refused(tmp_path: Path) -> None:

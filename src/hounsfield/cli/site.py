@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import click
 from hounsfield.cli.options import question_of, question_options
 
 if TYPE_CHECKING:
+    from hounsfield.federation.consent import Consent, Standing
     from hounsfield.federation.proposal import Proposal
 
 __all__ = ["site"]
@@ -76,38 +78,51 @@ def start(data: str, folder: Path, accept: tuple[str, ...], **question: Any) -> 
     from hounsfield.federation.consent import Consent
     from hounsfield.federation.deployed import serve_site
 
-    stop = ended()
-    consent = Consent(folder, beforehand=accept, stop=stop)
-
-    def agrees(proposal: Proposal) -> bool:
-        _show(proposal)
-        consent.show(proposal)
-        if sys.stdin.isatty():
-            return click.confirm("Take part in this plan, and in no other?", default=False)
-        click.echo(f"nobody is at this terminal; to agree: hu site accept {proposal.hash[:16]}")
-        return consent.wait_for(proposal)
-
+    consent = Consent(folder, beforehand=accept)
     serve_site(
-        folder, data, question_of(question), known=consent.given, ask=agrees, stop=stop, told=click.echo
+        folder,
+        data,
+        question_of(question),
+        decided=_Decision(consent),
+        stop=ended(),
+        told=click.echo,
     )
 
 
 @site.command()
 @click.argument("hash", metavar="HASH")
 @folder_option
-def accept(hash: str, folder: Path) -> None:
+@click.option("--decline", is_flag=True, help="Do not take part in this plan.")
+def accept(hash: str, folder: Path, decline: bool) -> None:
     """Agree to the plan with this HASH, which hu site start has shown; 12 of its digits or more."""
     from hounsfield.federation.consent import Consent
 
-    Consent(folder).give(hash)
-    click.echo(f"this site takes part in plan {hash}, and in no other")
+    Consent(folder).decide(hash, agreed=not decline)
+    click.echo(f"this site {'declines' if decline else 'takes part in'} plan {hash}")
 
 
-def _show(proposal: Proposal) -> None:
-    click.echo("\nThe coordinator proposes this plan:")
-    click.echo(proposal.plan.to_json())
-    click.echo(f"answers to be learned: {', '.join(proposal.encoding.classes)}")
-    click.echo(f"hash: {proposal.hash}")
+class _Decision:
+    """Shows each plan once, and asks whoever is at the terminal while the site goes on."""
+
+    def __init__(self, consent: Consent) -> None:
+        self._consent, self._shown = consent, ""
+
+    def __call__(self, proposal: Proposal) -> Standing:
+        standing = self._consent.of(proposal)
+        if standing == "open" and proposal.hash != self._shown:
+            self._shown = proposal.hash
+            self._consent.show(proposal)
+            click.echo("\nThe coordinator proposes this plan:")
+            click.echo(proposal.plan.to_json())
+            click.echo(f"answers to be learned: {', '.join(proposal.encoding.classes)}")
+            click.echo(f"to agree or decline: hu site accept {proposal.hash[:16]} [--decline]")
+            if sys.stdin.isatty():
+                threading.Thread(target=self._ask, args=(proposal,), daemon=True).start()
+        return standing
+
+    def _ask(self, proposal: Proposal) -> None:
+        agreed = click.confirm("Take part in this plan, and in no other?", default=False)
+        self._consent.decide(proposal.hash, agreed=agreed)
 
 
 def _require_address(server: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hounsfield.core.errors import BadInput
+from hounsfield.federation.consent import Standing
 from hounsfield.federation.flower import Message
 from hounsfield.federation.messages import (
     FACTS,
@@ -105,8 +106,8 @@ class Policy:
 class Guard:
     """A site's answers behind its policy.
 
-    `known` says whether a plan was agreed to beforehand; otherwise `ask` shows it to a person and says
-    whether they agree. `patients` is how many the site has.
+    `decided` says whether people agreed to a plan, declined it, or have not decided yet; it shows it to them.
+    `patients` is how many the site has.
     """
 
     def __init__(
@@ -116,13 +117,11 @@ class Guard:
         *,
         policy: Policy,
         patients: int,
-        ask: Callable[[Proposal], bool],
-        known: Callable[[Proposal], bool] = lambda _: False,
+        decided: Callable[[Proposal], Standing],
     ) -> None:
         self._answer, self._place, self._policy = answer, folder / "agreed.json", policy
-        self._patients, self._ask = patients, ask
+        self._patients, self._decided = patients, decided
         self._told = ""
-        self._known = known
 
     def __call__(self, message: Message) -> Message:
         """The site's answer, or the policy's refusal."""
@@ -187,16 +186,17 @@ class Guard:
         broken = self._policy.against(proposal)
         if broken is not None or proposal.hash == self.agreed:
             return broken
-        known = self._known(proposal)
-        if not known and not self._ask(proposal):
-            return Refusal(Reason.PLAN, "a person at this site did not agree to the plan")
-        rules = {**asdict(self._policy), "accepted_beforehand": known}
+        standing = self._decided(proposal)
+        if standing == "open":
+            return Refusal(Reason.BUSY, "the people at this site have not decided about the plan yet")
+        if standing == "declined":
+            return Refusal(Reason.PLAN, "the people at this site declined the plan")
         write_json(
             self._place,
             {
                 "hash": proposal.hash,
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
-                "policy": rules,
+                "policy": asdict(self._policy),
                 "proposal": json.loads(proposal.to_json()),
             },
         )
