@@ -1,4 +1,4 @@
-"""An audit: patients made to be seen are put in by coins; whoever guesses the coins bounds epsilon from below.
+"""An audit: patients made to be seen are put in by coins; who guesses the coins bounds epsilon from below.
 
 Steinke 2023: of r guesses that each are right with odds of exp(epsilon) at most, so many right ones would be
 rare. A build that spends more than it says is caught, and so is one that cuts images and not patients.

@@ -105,10 +105,8 @@ def test_a_patient_is_not_drawn_from_what_a_coordinator_sees_of_a_secure_sum() -
     grid = Dropping({s: site(after[s], 1) for s in sites}, {})
     one, replies = secure_mean(grid, asks(sites, before), 1.0)
     masked = next(r for r in replies if int(r.metadata.src_node_id) == 1)
-    seen = (
-        masked.content.array_records[ARRAYS][WEIGHTS].numpy().view(np.int32)
-    seen = seen / 2**31 * np.abs(after[1]).max()
-    )
+    ring = masked.content.array_records[ARRAYS][WEIGHTS].numpy().view(np.int32)
+    seen = ring / 2**31 * np.abs(after[1]).max()
     for view in (seen, vector_of(one)):
         assert likeness_db(drawn(net, unflat(net, view)), images[1]) < 20
     assert likeness_db(drawn(net, unflat(net, after[1]), tries=120), images[1]) > 30

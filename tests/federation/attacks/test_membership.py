@@ -17,7 +17,7 @@ def loss_threshold(protection: Protection, *, n: int = 80, seed: int = 0) -> flo
     """The area under the ROC curve of "a low loss means that it was there" (Yeom 2018)."""
     images, wanted = noise_pictures(seed, 2 * n)
     net = train(
-        linear(), images[:n], wanted[:n], protection, rate=0.5, steps=60, speed=2.0, seed=seed
+        linear(), images[:n], wanted[:n], protection, rate=0.5, steps=40, speed=1.0, seed=seed
     )  # fmt: skip
     found = area(-losses(net, images, wanted), np.arange(2 * n) < n)
     assert found is not None
@@ -25,7 +25,7 @@ def loss_threshold(protection: Protection, *, n: int = 80, seed: int = 0) -> flo
 
 
 def test_a_low_loss_tells_members_only_where_the_noise_is_off() -> None:
-    assert loss_threshold(OFF) > 0.95
+    assert loss_threshold(OFF) > 0.8
     assert loss_threshold(BUDGET) < 0.65
 
 
