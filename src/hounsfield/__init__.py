@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hounsfield.core.plan import Plan as Plan
     from hounsfield.face import Run as Run
     from hounsfield.face import evaluate as evaluate
+    from hounsfield.face import federate as federate
     from hounsfield.face import load_model as load_model
     from hounsfield.face import predict as predict
     from hounsfield.face import scan as scan
@@ -27,13 +28,25 @@ _WHERE = {
     "Question": "hounsfield.steps.gather",
     "Run": "hounsfield.face",
     "evaluate": "hounsfield.face",
+    "federate": "hounsfield.face",
     "load_model": "hounsfield.face",
     "predict": "hounsfield.face",
     "scan": "hounsfield.face",
     "train": "hounsfield.face",
 }
 
-__all__ = ["HounsfieldError", "Plan", "Question", "Run", "evaluate", "load_model", "predict", "scan", "train"]
+__all__ = [
+    "HounsfieldError",
+    "Plan",
+    "Question",
+    "Run",
+    "evaluate",
+    "federate",
+    "load_model",
+    "predict",
+    "scan",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

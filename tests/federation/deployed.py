@@ -103,7 +103,7 @@ def _main(given: dict[str, Any]) -> None:
         from hounsfield.federation.coordinator import Coordinator
 
         drive = Rounds(**given["rounds"])
-        Coordinator(folder, drive, host="127.0.0.1", port=given["port"], told=_say).serve(stop)
+        Coordinator(folder, drive, host=given["host"], port=given["port"], told=_say).serve(stop)
     else:
         from hounsfield.federation.audit_log import NAME, AuditLog
         from hounsfield.federation.connection import Connection
@@ -112,7 +112,7 @@ def _main(given: dict[str, Any]) -> None:
 
         log = AuditLog(folder / NAME)
         connection = Connection(
-            f"127.0.0.1:{given['port']}",
+            f"{given['host']}:{given['port']}",
             Path(given["ca"]),
             load_key(folder),
             told=_say,
@@ -127,10 +127,11 @@ def _say(sentence: str) -> None:
     sys.stdout.flush()
 
 
-def _fresh(given: dict[str, Any], out: Path) -> subprocess.Popen[bytes]:
+def _fresh(given: dict[str, Any], out: Path, enter: tuple[str, ...]) -> subprocess.Popen[bytes]:
     """A process that imports everything itself."""
+    words = [*enter, sys.executable, __file__, json.dumps(given)]
     with out.open("ab") as file:
-        return subprocess.Popen([sys.executable, __file__, json.dumps(given)], stdout=file, stderr=file)
+        return subprocess.Popen(words, stdout=file, stderr=file)
 
 
 def _forked(given: dict[str, Any], out: Path) -> Any:
@@ -192,20 +193,31 @@ def _note_connections(place: Path) -> None:
 
 
 class Federation:
-    """The processes of a test; each can be ended at any moment and begun again. All are ended at its end."""
+    """The processes of a test; each can be ended at any moment and begun again. All are ended at its end.
+
+    With `connects` each notes whom it connects to; sites are begun by the words `enter`, on another host.
+    """
 
     def __init__(
-        self, place: Path, *, sites: int, rounds: dict[str, Any], seconds: float = 0.0, connects: bool = False
+        self,
+        place: Path,
+        *,
+        sites: int,
+        rounds: dict[str, Any],
+        seconds: float = 0.0,
+        connects: bool = False,
+        host: str = "127.0.0.1",
+        enter: tuple[str, ...] = (),
     ) -> None:
         from hounsfield.federation.approved import Approved
         from hounsfield.federation.desk import APPROVED
         from hounsfield.federation.keys import fingerprint, make_authority, make_key
 
         self.place, self.rounds, self.seconds, self.connects = place, rounds, seconds, connects
-        self.coordinator = place / "coordinator"
-        with socket.create_server(("127.0.0.1", 0)) as free:
+        self.coordinator, self.host, self.enter = place / "coordinator", host, enter
+        with socket.create_server((host, 0)) as free:
             self.port = free.getsockname()[1]
-        make_authority(self.coordinator, ("127.0.0.1",))
+        make_authority(self.coordinator, (host,))
         self.approved = Approved(self.coordinator / APPROVED)
         self.fingerprints = []
         for site in range(sites):
@@ -217,7 +229,7 @@ class Federation:
     def begin(self, name: str) -> None:
         """Begin (again) the process "coordinator" or "site-0", "site-1", …"""
         folder = self.place / name
-        given: dict[str, Any] = {"folder": str(folder), "port": self.port}
+        given: dict[str, Any] = {"folder": str(folder), "host": self.host, "port": self.port}
         if self.connects:
             given["connects"] = str(self.place / f"{name}.connects")
         if name == "coordinator":
@@ -230,7 +242,9 @@ class Federation:
                 "seconds": self.seconds,
             }
         out = self.place / f"{name}.out"
-        self.processes[name] = _fresh(given, out) if self.connects else _forked(given, out)
+        enter = () if name == "coordinator" else self.enter
+        alone = self.connects or self.enter
+        self.processes[name] = _fresh(given, out, enter) if alone else _forked(given, out)
 
     def begin_all(self) -> None:
         """Begin every process."""

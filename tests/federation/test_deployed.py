@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +82,7 @@ def _only_the_coordinator_is_called(federation: Federation) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("seed", range(10))
 def test_fifty_random_ends_of_any_process_change_nothing(
     tmp_path: Path, place: list[Federation], seed: int
@@ -112,3 +116,18 @@ def _passed(seconds: float):  # type: ignore[no-untyped-def]
 
     ends = time.monotonic() + seconds
     return lambda: time.monotonic() >= ends
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_on_two_hosts_only_the_sites_open_connections_and_only_to_one_port(tmp_path: Path) -> None:
+    """Seen on the cable itself, frame by frame."""
+    apart = ["unshare", "--user", "--map-root-user", "--net"]
+    if shutil.which("ip") is None or subprocess.run([*apart, "ip", "link"], capture_output=True).returncode:
+        pytest.skip("this system does not let a user make network namespaces, or has no ip command")
+    program = Path(__file__).with_name("two_hosts.py")
+    done = subprocess.run([*apart, sys.executable, program, tmp_path], capture_output=True, timeout=250)
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    seen = json.loads(done.stdout)
+    assert seen["opened"] == [["10.77.0.2", "10.77.0.1", seen["port"]]]
+    assert seen["others"] == []

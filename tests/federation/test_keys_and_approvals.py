@@ -11,6 +11,7 @@ import pytest
 
 from hounsfield.core.errors import BadInput
 from hounsfield.federation.approved import Approved, node_id_of
+from hounsfield.federation.coordinator import SiteNames
 from hounsfield.federation.keys import fingerprint, load_key, make_authority, make_key, require_valid
 
 
@@ -87,6 +88,18 @@ def test_two_sites_do_not_share_a_name_and_names_are_plain(tmp_path: Path) -> No
         sites.approve("cd" * 32, "a/../b")
     with pytest.raises(BadInput, match="no site with this fingerprint"):
         sites.revoke("ef" * 32)
+
+
+def test_sites_are_named_as_they_are_approved_now(tmp_path: Path) -> None:
+    sites = Approved(tmp_path / "approved.json")
+    names = SiteNames(sites)
+    assert dict(names) == {}
+    for digits, name in (("ab", "north"), ("cd", "south")):
+        sites.approve(digits * 32, name)
+    north, south = (node_id_of(f"sha256:{digits * 32}") for digits in ("ab", "cd"))
+    assert dict(names) == {north: "north", south: "south"}
+    sites.revoke("ab" * 32)
+    assert list(names) == [south] and len(names) == 1 and names[north] == "north"
 
 
 def test_a_sites_number_follows_from_its_key_alone() -> None:

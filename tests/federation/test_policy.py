@@ -12,6 +12,7 @@ import pytest
 from hounsfield.core.case import LabelEncoding
 from hounsfield.core.errors import BadInput
 from hounsfield.core.plan import Federation, Plan
+from hounsfield.federation.consent import Consent
 from hounsfield.federation.flower import Message
 from hounsfield.federation.messages import (
     Reason,
@@ -45,9 +46,9 @@ def _proposal(**values: Any) -> Proposal:
 
 
 def _guard(place: Path, site: Site, *, agrees: bool = True, patients: int = 50, **given: Any) -> Guard:
-    accept = given.pop("accept", ())
+    decided = given.pop("decided", lambda _: "given" if agrees else "declined")
     policy = Policy(**given)
-    return Guard(site, place, policy=policy, patients=patients, ask=lambda _: agrees, accept=accept)
+    return Guard(site, place, policy=policy, patients=patients, decided=decided)
 
 
 def _reason(answer: Message) -> Reason | None:
@@ -126,10 +127,30 @@ def test_after_a_restart_the_site_is_told_what_it_agreed_to(tmp_path: Path) -> N
 def test_a_person_who_does_not_agree_is_obeyed_unless_the_hash_was_given(tmp_path: Path) -> None:
     proposal, site = _proposal(), Site()
     assert _reason(_guard(tmp_path, site, agrees=False)(ask_propose(7, proposal))) is Reason.PLAN
-    given = _guard(tmp_path, site, agrees=False, accept=(proposal.hash[:12],))
+    consent = Consent(tmp_path, beforehand=(proposal.hash[:12].upper(),))
+    given = _guard(tmp_path, site, decided=consent.of)
     assert _reason(given(ask_propose(7, proposal))) is None
-    with pytest.raises(BadInput, match="12 digits"):
-        _guard(tmp_path, site, accept=(proposal.hash[:6],))
+    assert _reason(given(ask_propose(7, _proposal(rounds=2)))) is Reason.BUSY
+    for digits in (proposal.hash[:11], "", "the plan"):
+        with pytest.raises(BadInput, match="12 hexadecimal digits"):
+            Consent(tmp_path).decide(digits, agreed=True)
+
+
+def test_people_decide_while_the_site_goes_on_and_the_last_decision_counts(tmp_path: Path) -> None:
+    proposal, site = _proposal(), Site()
+    consent = Consent(tmp_path)
+    consent.show(proposal)
+    assert Proposal.from_json((tmp_path / "proposed.json").read_text()).hash == proposal.hash
+    guard = _guard(tmp_path, site, decided=consent.of)
+    assert _reason(guard(ask_propose(7, proposal))) is Reason.BUSY
+    Consent(tmp_path).decide(proposal.hash[:16], agreed=False)
+    assert _reason(guard(ask_propose(7, proposal))) is Reason.PLAN
+    assert site.reached == 0
+    Consent(tmp_path).decide(proposal.hash[:16], agreed=True)
+    assert _reason(guard(ask_propose(7, proposal))) is None
+    (tmp_path / "consent.json").write_text("[")
+    with pytest.raises(BadInput, match="damaged"):
+        _ = consent.decided
 
 
 def test_a_plan_that_is_not_the_one_of_its_hash_is_refused(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ COMMANDS = {
     "demo": "Write a phantom cohort as DICOM, train on it, evaluate and report.",
     "evaluate": "Evaluate a model on other images: metrics with intervals, audit, report.",
     "explain": "Show what a model looked at in images: tested maps, similar cases, edits.",
+    "federate": "Train one model with several sites, none of which shows a patient to another.",
     "follow": "Measure patients over their visits, with an error bar for each.",
     "export": "Write a model as ONNX, checked to give the same scores, to give it away.",
     "phantom": "Write a phantom cohort only.",

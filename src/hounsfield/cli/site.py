@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import click
 from hounsfield.cli.options import question_of, question_options
 
 if TYPE_CHECKING:
+    from hounsfield.federation.consent import Consent, Standing
     from hounsfield.federation.proposal import Proposal
 
 __all__ = ["site"]
@@ -73,29 +75,54 @@ def start(data: str, folder: Path, accept: tuple[str, ...], **question: Any) -> 
 
     Runs until Ctrl-C. Only the installed package runs; the coordinator cannot send code."""
     from hounsfield.cli.federate_deploy import ended
+    from hounsfield.federation.consent import Consent
     from hounsfield.federation.deployed import serve_site
 
+    consent = Consent(folder, beforehand=accept)
     serve_site(
         folder,
         data,
         question_of(question),
-        accept=accept,
-        ask=_agrees,
+        decided=_Decision(consent),
         stop=ended(),
-        told=lambda sentence: click.echo(sentence),
+        told=click.echo,
     )
 
 
-def _agrees(proposal: Proposal) -> bool:
-    """Show a plan to the person at the terminal and ask; nobody at a terminal has not agreed."""
-    click.echo("\nThe coordinator proposes this plan:")
-    click.echo(proposal.plan.to_json())
-    click.echo(f"answers: {', '.join(proposal.encoding.classes)}")
-    click.echo(f"hash: {proposal.hash}")
-    if not sys.stdin.isatty():
-        click.echo(f"nobody is at a terminal; to agree, start again with --accept {proposal.hash}")
-        return False
-    return click.confirm("Take part in this plan, and in no other?", default=False)
+@site.command()
+@click.argument("hash", metavar="HASH")
+@folder_option
+@click.option("--decline", is_flag=True, help="Do not take part in this plan.")
+def accept(hash: str, folder: Path, decline: bool) -> None:
+    """Agree to the plan with this HASH, which hu site start has shown; 12 of its digits or more."""
+    from hounsfield.federation.consent import Consent
+
+    Consent(folder).decide(hash, agreed=not decline)
+    click.echo(f"this site {'declines' if decline else 'takes part in'} plan {hash}")
+
+
+class _Decision:
+    """Shows each plan once, and asks whoever is at the terminal while the site goes on."""
+
+    def __init__(self, consent: Consent) -> None:
+        self._consent, self._shown = consent, ""
+
+    def __call__(self, proposal: Proposal) -> Standing:
+        standing = self._consent.of(proposal)
+        if standing == "open" and proposal.hash != self._shown:
+            self._shown = proposal.hash
+            self._consent.show(proposal)
+            click.echo("\nThe coordinator proposes this plan:")
+            click.echo(proposal.plan.to_json())
+            click.echo(f"answers to be learned: {', '.join(proposal.encoding.classes)}")
+            click.echo(f"to agree or decline: hu site accept {proposal.hash[:16]} [--decline]")
+            if sys.stdin.isatty():
+                threading.Thread(target=self._ask, args=(proposal,), daemon=True).start()
+        return standing
+
+    def _ask(self, proposal: Proposal) -> None:
+        agreed = click.confirm("Take part in this plan, and in no other?", default=False)
+        self._consent.decide(proposal.hash, agreed=agreed)
 
 
 def _require_address(server: str) -> None:

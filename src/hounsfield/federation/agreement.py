@@ -23,6 +23,8 @@ from hounsfield.steps.fingerprint import Fingerprint
 __all__ = ["Agreement", "agreed", "federated_plan", "merged"]
 
 _EITHER_NORM = ("plain", "compact")
+_MOST_LOCAL = 10
+_SET_BY_USER = "set by the user"
 
 
 @dataclass(frozen=True)
@@ -57,24 +59,31 @@ def agreed(
     whole, notes = merged(left)
     made = plan or design(whole, encoding, seed=seed, budget_minutes=budget_minutes)
     made = made.changed(dict(changes)) if changes else made
-    fixed = set(changes or ()) | ({"network.norm"} if plan is not None else set())
-    return Agreement(Proposal(federated_plan(made, fixed=fixed), encoding), refused, notes)
+    fixed = set(changes or ()) | {key for key, why in made.reasons.items() if why == _SET_BY_USER}
+    dealt = plan is None or not plan.federation.on
+    return Agreement(Proposal(federated_plan(made, fixed=fixed, dealt=dealt), encoding), refused, notes)
 
 
-def federated_plan(plan: Plan, *, fixed: set[str] | frozenset[str] = frozenset()) -> Plan:
+def federated_plan(
+    plan: Plan, *, fixed: set[str] | frozenset[str] = frozenset(), dealt: bool = False
+) -> Plan:
     """The plan as sites can follow it: one network, no statistic of one site that weighs in another.
 
-    Keys in `fixed` were set by the user and stay. Raises BadInput for what needs all cases in one place.
+    With `dealt` the epochs of a plan that was made for one place are dealt to the rounds. Keys in `fixed`
+    were set by the user and stay. Raises BadInput for what needs all cases in one place.
     """
     _refuse_impossible(plan)
     federation = plan.federation
+    local = federation.local_epochs
+    if dealt and "federation.local_epochs" not in fixed:
+        most = plan.fit.epochs if "fit.epochs" in fixed else _MOST_LOCAL
+        local = min(most, max(1, round(plan.fit.epochs / federation.rounds)))
     wanted: dict[str, tuple[Any, str]] = {
         "federation.strategy": (
             federation.strategy if federation.on else "fedavg", "the mean of the sites, weighed by cases"
         ),
-        "fit.epochs": (
-            federation.rounds * federation.local_epochs, "rounds times the local epochs of each"
-        ),
+        "federation.local_epochs": (local, "as many epochs in all as one cohort of this size is given"),
+        "fit.epochs": (federation.rounds * local, "rounds times the local epochs of each"),
         "fit.weight_average": (0.0, "the mean over sites stands in for the mean over steps"),
         "fit.class_weights": (False, "each site would weigh its classes by its own counts"),
         "fit.choose": ("last", "the last round: no site's cases choose"),
@@ -93,6 +102,10 @@ def federated_plan(plan: Plan, *, fixed: set[str] | frozenset[str] = frozenset()
     news = {key: value for key, (value, _) in wanted.items() if key not in fixed}
     why = {key: reason for key, (_, reason) in wanted.items() if key not in fixed}
     made = plan.changed(news)
+    if made.federation.private:
+        from hounsfield.federation.privacy.private_step import refuse_unprotected
+
+        refuse_unprotected(made)
     return made.model_copy(update={"reasons": {**made.reasons, **why}})
 
 

@@ -118,7 +118,7 @@ def _alone(site: Site, proposal: Proposal) -> Vector:
     training = LocalTraining(
         _plain(proposal.plan), proposal.encoding, site.prepared,
         site.prepared.rows([c.id for c in cases]), answers_of(cases, proposal.encoding),
-        name=site.cases.name, threads=site.threads,
+        name=site.cases.name, threads=site.training.threads,
     )  # fmt: skip
     return _through(training)
 
@@ -145,7 +145,7 @@ def _pooled(sites: Sequence[Site], proposal: Proposal) -> LocalTraining:
     )
     return LocalTraining(
         _plain(proposal.plan), proposal.encoding, whole, np.concatenate(rows), np.concatenate(answers),
-        name="pooled", threads=sites[0].threads,
+        name="pooled", threads=sites[0].training.threads,
         patients=np.unique(np.concatenate(owners), axis=0, return_inverse=True)[1].reshape(-1),
     )  # fmt: skip
 

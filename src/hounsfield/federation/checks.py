@@ -21,6 +21,9 @@ Vector = NDArray[np.float32]
 _WATCHED = 5
 """So many of the last rounds tell whether a site's labels contradict the others'."""
 
+_MARGIN = 0.05
+"""By this share of what the prevalences alone lose must the weights be worse there, and better elsewhere."""
+
 
 @dataclass(frozen=True)
 class Sound:
@@ -87,11 +90,11 @@ def contrary_sites(history: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     for losses in recent:
         for name, told in losses.items():
             others = [o["before"] - o["chance"] for other, o in losses.items() if other != name]
-            if len(others) >= 2 and np.median(others) < 0:
+            if len(others) >= 2 and np.median(others) < -_MARGIN * told["chance"]:
                 seen.setdefault(name, []).append((told["before"], told["chance"]))
     found = {}
     for name, told in seen.items():
-        worse = [(b, c) for b, c in told if b > c]
+        worse = [(b, c) for b, c in told if b > (1 + _MARGIN) * c]
         if len(told) >= 2 and 2 * len(worse) >= len(told):
             before, chance = np.mean(worse, 0)
             found[name] = (

@@ -71,6 +71,7 @@ def chapter(
     *,
     weights_bytes: int,
     notes: Sequence[str] = (),
+    spent: Sequence[Mapping[str, Any]] = (),
 ) -> Clinical:
     """The report's chapter: findings, tables, the course of the rounds, what a simulation does not show."""
     findings = [
@@ -94,6 +95,7 @@ def chapter(
             "Each site under each arm, the worst first (AUROC on its own test cases)": _by_site(found),
             "Models that were trained at one site alone, at each site (AUROC)": _transfer(found),
             "Bytes of a round, by site": _bytes(history, weights_bytes),
+            **({"Privacy that was spent on each patient, by site": list(spent)} if spent else {}),
             **({"Rounds in which a site was missing": gone} if (gone := _missing(history)) else {}),
         },
         plots=_course(history),

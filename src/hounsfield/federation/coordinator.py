@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,13 +29,35 @@ from hounsfield.federation.node import alone
 from hounsfield.federation.server import Server
 from hounsfield.io.files import write_json, write_text
 
-__all__ = ["Coordinator", "Drive"]
+__all__ = ["Coordinator", "Drive", "SiteNames"]
 
 TICK_S = 0.2
 GATHER_S = 120.0
 """How long a run waits for all approved sites, before it begins with those that are there."""
 
 Told = Callable[[str], None]
+
+
+class SiteNames(Mapping[int, str]):
+    """The names of the approved sites by number, as they are now: a site may be let in while a run goes on.
+
+    A revoked site keeps its name and is not listed.
+    """
+
+    def __init__(self, approved: Approved) -> None:
+        self._approved = approved
+
+    def __getitem__(self, node: int) -> str:
+        for approval in self._approved.all():
+            if node_id_of(approval.fingerprint) == node:
+                return approval.name
+        raise KeyError(node)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter([node_id_of(a.fingerprint) for a in self._approved.all() if not a.revoked])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
 
 
 class Drive(Protocol):
@@ -133,7 +155,8 @@ class Coordinator:
         """Drive a run to its end, in a thread; what goes wrong becomes its state."""
         try:
             plan = Plan.from_json((folder / "plan.json").read_text("utf-8"))
-            names = self._gathered(plan.federation.smallest_sites)
+            names = SiteNames(self.approved)
+            self._gather(names, plan.federation.smallest_sites)
             self._now("running", "begun")
             grid = LinkGrid(self.link, noted=self._noted)
             self._drive(grid, plan, folder, names=names, resume=resume, told=self._progress)
@@ -144,15 +167,14 @@ class Coordinator:
             write_text(folder / "error.txt", traceback.format_exc())
             self._now("failed", f"the rounds failed ({type(error).__name__}); error.txt says where")
 
-    def _gathered(self, smallest: int) -> dict[int, str]:
-        """Wait for all approved sites, then for the smallest number; the names of all of them."""
+    def _gather(self, names: SiteNames, smallest: int) -> None:
+        """Wait for all approved sites, for a while; then for the smallest number."""
         ends = time.monotonic() + GATHER_S
         while True:
-            names = {node_id_of(a.fingerprint): a.name for a in self.approved.all() if not a.revoked}
             there = set(self.link.online()) & set(names)
-            missing = sorted(name for node, name in names.items() if node not in there)
+            missing = sorted(names[node] for node in names if node not in there)
             if len(there) >= smallest and (not missing or time.monotonic() > ends):
-                return names
+                return
             said = (
                 f"waiting for {', '.join(missing)}" if missing else f"waiting for {smallest} approved sites"
             )
@@ -169,7 +191,7 @@ class Coordinator:
         items = [asdict(item) for item in items_of(message)]
         self.log.write(
             what,
-            site=self._name(node),
+            site=SiteNames(self.approved)[node],
             kind=metadata.message_type,
             round=metadata.group_id,
             message=metadata.message_id if asked else metadata.reply_to_message_id,
@@ -178,9 +200,6 @@ class Coordinator:
             bytes=sum(item["bytes"] for item in items),
             **({} if asked else {"site_log_head": self._door.log_heads.get(node, "")}),
         )
-
-    def _name(self, node: int) -> str:
-        return next((a.name for a in self.approved.all() if node_id_of(a.fingerprint) == node), "")
 
     def _knocked(self, knock: Knock) -> None:
         self.log.write("turned away", fingerprint=knock.fingerprint)

@@ -19,6 +19,7 @@ from hounsfield.federation.messages import ask_facts, config_of, refusal_of
 from hounsfield.io.files import write_json, write_text
 
 if TYPE_CHECKING:
+    from hounsfield.federation.consent import Standing
     from hounsfield.federation.facts import SiteFacts
     from hounsfield.federation.proposal import Proposal
     from hounsfield.steps.gather import Question
@@ -54,12 +55,13 @@ def serve_site(
     data: str,
     question: Question,
     *,
-    accept: tuple[str, ...],
-    ask: Callable[[Proposal], bool],
+    decided: Callable[[Proposal], Standing],
     stop: threading.Event,
     told: Told,
 ) -> None:
     """Be a site, with the key, rules and log of `folder` and the cases of `data`, until `stop` is set.
+
+    `decided` says whether people agreed to a plan, and shows it to them.
 
     Raises BadInput for data or labels that cannot be used, and where the coordinator does not take the site.
     """
@@ -82,9 +84,7 @@ def serve_site(
         cases = of_folder(data, question, folder / "cache", name=own)
         told(f"{cases.patients} patients to learn from; fingerprint {own}")
         site = Site(cases, folder / "work")
-        guard = Guard(
-            _masking(site.answer), folder, policy=policy, patients=cases.patients, ask=ask, accept=accept
-        )
+        guard = Guard(_masking(site.answer), folder, policy=policy, patients=cases.patients, decided=decided)
         Node(connection, guard, log, stop=stop, told=told).serve()
 
 

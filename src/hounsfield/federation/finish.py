@@ -1,6 +1,7 @@
-"""What a deployed run leaves when its rounds are done: the common model, the history, the sites' counts.
+"""What a deployed run leaves when its rounds are done: the common model, the history, what sites counted.
 
-Every site evaluates the common weights on its own held-back cases and answers with counts, never with a case.
+Every site evaluates the common weights on its own held-back cases and answers with counts, never with a case;
+the report is made of those.
 """
 
 from __future__ import annotations
@@ -9,16 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from hounsfield.core.model import Calibration, Model, OperatingPoint
+from hounsfield.federation.deployed_report import evidence_of
 from hounsfield.federation.flower import Grid
 from hounsfield.federation.kept_rounds import Kept
-from hounsfield.federation.messages import ask_evaluate, counts_of, metrics_of, refusal_of
+from hounsfield.federation.messages import ask_evaluate, counts_of, refusal_of
 from hounsfield.federation.proposal import Proposal
 from hounsfield.io.files import write_json
 
-__all__ = ["EVALUATION", "ROUNDS", "finish"]
+__all__ = ["COUNTS", "ROUNDS", "finish"]
 
-ROUNDS, EVALUATION = "rounds.json", "evaluation.json"
+ROUNDS, COUNTS = "rounds.json", "counts.json"
 
 
 def finish(
@@ -31,25 +35,34 @@ def finish(
     nodes: Sequence[int],
     told: Callable[[str], None] = lambda _: None,
 ) -> Model:
-    """Write `model/`, `rounds.json` and `evaluation.json` into the run's folder; returns the model."""
+    """Write model, `rounds.json`, `counts.json` and the report into the run's folder; returns the model."""
+    from hounsfield.steps.report import report
+
     model = _model(proposal, ended, folder, sites=len(nodes))
     write_json(folder / ROUNDS, {"plan_hash": ended.plan_hash, "rounds": list(ended.history)})
+    counts, silent = _counted(grid, proposal, ended, names=names, nodes=nodes)
+    write_json(folder / COUNTS, {"counts": counts, "without": silent})
+    report(evidence_of(model, counts, silent, ended.history, weights_bytes=ended.weights.nbytes), (), folder)
+    told(f"{ended.round} rounds; {len(counts)} sites evaluated in counts")
+    return model
+
+
+def _counted(
+    grid: Grid, proposal: Proposal, ended: Kept, *, names: Mapping[int, str], nodes: Sequence[int]
+) -> tuple[dict[str, dict[str, NDArray[Any]]], dict[str, str]]:
+    """What each site counted on its held-back cases; and why others told nothing."""
     asks = [ask_evaluate(node, ended.weights, plan_hash=proposal.hash, number=ended.round) for node in nodes]
     minutes = proposal.plan.federation.round_minutes
-    found: dict[str, dict[str, Any]] = {}
+    counts: dict[str, dict[str, NDArray[Any]]] = {}
+    silent = {names[node]: f"it did not answer within {minutes:g} minutes" for node in nodes}
     for answer in grid.send_and_receive(asks, timeout=60 * minutes):
-        name = names.get(int(answer.metadata.src_node_id), "")
-        refusal = refusal_of(answer)
-        if refusal is not None:
-            found[name] = {"refused": refusal.sentence}
-            continue
-        counts = {key: value.tolist() for key, value in counts_of(answer).items()}
-        found[name] = {"cases": int(metrics_of(answer).get("num-examples", 0)), "counts": counts}
-    for node in nodes:
-        found.setdefault(names[node], {"refused": f"did not answer within {minutes:g} minutes"})
-    write_json(folder / EVALUATION, found)
-    told(f"{ended.round} rounds; {sum('counts' in f for f in found.values())} sites evaluated in counts")
-    return model
+        name, refusal = names[int(answer.metadata.src_node_id)], refusal_of(answer)
+        if refusal is None:
+            counts[name] = counts_of(answer)
+            del silent[name]
+        else:
+            silent[name] = refusal.sentence
+    return counts, silent
 
 
 def _model(proposal: Proposal, ended: Kept, folder: Path, *, sites: int) -> Model:
@@ -67,13 +80,20 @@ def _model(proposal: Proposal, ended: Kept, folder: Path, *, sites: int) -> Mode
     save_weights(network, home / "member-0.safetensors")
     halves = (0.5,) * encoding.outputs
     point = OperatingPoint(halves, "half", "nothing: one half, since no site keeps cases back to choose on")
+    federation = plan.federation
     card = {
         "task": plan.task,
         "application": plan.application or "none",
         "target": ", ".join(encoding.target),
         "network": f"{plan.network.name}, input {'×'.join(map(str, plan.input.size))}",
-        "learned": f"by {sites} sites in {ended.round} rounds ({plan.federation.strategy})",
+        "learned": f"by {sites} sites in {ended.round} rounds ({federation.strategy})",
         "plan hash": proposal.hash,
+        "secure aggregation": "yes" if federation.secure_aggregation else "no",
+        "privacy": (
+            f"at most ({federation.epsilon:g}, {federation.delta:g}) on a patient, by each site's own account"
+            if federation.private
+            else "no budget of differential privacy"
+        ),
     }
     model = Model(
         home, plan, encoding, ("member-0.safetensors",), point, Calibration(), ended.plan_hash[:16], card

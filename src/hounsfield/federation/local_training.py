@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,12 +30,18 @@ from hounsfield.steps.prepare import Prepared
 from hounsfield.steps.schedule import rate_at
 from hounsfield.tasks.classification import loss_of, targets_of
 
-__all__ = ["LocalTraining", "Trained", "first_weights", "number_of"]
+__all__ = ["LocalTraining", "Trained", "Walked", "first_weights", "layout_of", "number_of"]
 
 _MOST_JUDGED = 256
 """So many training cases tell what the common weights lose here."""
 
-Step = Callable[..., float]
+
+@dataclass(frozen=True)
+class Walked:
+    """The losses of a round's steps, as far as they may be told, and the learning rate of each step."""
+
+    losses: tuple[float, ...]
+    rates: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ class LocalTraining:
         self.batches = Batches(self.job, self.number, self.targets, device, threads=threads)
         self.learner = Learner(self.job, self.number, self.loss, device)
         self.layout = layout_of(plan, self.learner.network)
-        self.step: Step = self.learner.step
+        self.walk: Callable[[Vector, int, int, float], Walked] = self._walk
         self._stage: int | str | None = "none entered"
 
     def round(
@@ -124,19 +130,13 @@ class LocalTraining:
             told = {} if self.plan.federation.private else self._told()
             self._corrections(weights, control)
             epochs = epochs or self.plan.federation.local_epochs
-            losses, rates = self._epochs(number, epochs, rate)
+            walked = self.walk(weights, number, epochs, rate)
             self.learner.corrected = None
             after = self.layout.take(self.learner.network)
-        finite = [x for x in losses if math.isfinite(x)]
-        if not finite:
-            raise HounsfieldError(
-                f"no step of round {number} gave finite numbers here; expected images without extreme "
-                "values; look for them with hu audit, or lower fit.learning_rate"
-            )
         if not self.plan.federation.private:
-            told["loss"] = float(np.mean(finite[-self.batches.steps :]))
-        moved = self._control(weights, after, control, sum(rates))
-        return Trained(after, len(self.job.rows), {**told, "steps": float(len(losses))}, moved)
+            told["loss"] = self._mean_loss(walked.losses, number)
+        moved = self._control(weights, after, control, sum(walked.rates))
+        return Trained(after, len(self.job.rows), {**told, "steps": float(len(walked.rates))}, moved)
 
     def logits(self, weights: Vector, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits (n, outputs) of prepared images by these weights."""
@@ -163,21 +163,32 @@ class LocalTraining:
             if name in state:
                 state[name].copy_(torch.from_numpy(np.array(array)))
 
-    def _epochs(self, number: int, epochs: int, fixed: float) -> tuple[list[float], list[float]]:
-        """The steps of a round; their losses and learning rates."""
+    def _walk(self, _: Vector, number: int, epochs: int, fixed: float) -> Walked:
+        """The steps of a round as `hu train` makes them."""
         losses, rates = [], []
-        length = self.plan.federation.local_epochs * self.batches.steps
+        federation, steps = self.plan.federation, self.batches.steps
+        whole = federation.rounds * federation.local_epochs * steps
         for epoch in range(epochs):
-            place = (number - 1) * self.plan.federation.local_epochs + epoch
+            place = (number - 1) * federation.local_epochs + epoch
             drawn = self.batches.epoch(place)
-            for step in range(self.batches.steps):
-                done = min(place * self.batches.steps + step, self.plan.federation.rounds * length)
-                rate = fixed or rate_at(self.plan.fit, done, self.plan.federation.rounds * length)
+            for step in range(steps):
+                done = min(place * steps + step, whole)
+                rate = fixed or rate_at(self.plan.fit, done, whole)
                 seed = int(self.job.seed(self.number, 2, place, step).generate_state(1)[0])
                 pieces = self.batches.pieces(drawn, step, (0, self.batches.size), 1)
-                losses.append(self.step(pieces, count=1, rate=rate, number=done, seed=seed))
+                losses.append(self.learner.step(pieces, count=1, rate=rate, number=done, seed=seed))
                 rates.append(rate)
-        return losses, rates
+        return Walked(tuple(losses), tuple(rates))
+
+    def _mean_loss(self, losses: Sequence[float], number: int) -> float:
+        """The mean loss of the last epoch; HounsfieldError where no step of the round gave finite numbers."""
+        finite = [x for x in losses if math.isfinite(x)]
+        if not finite:
+            raise HounsfieldError(
+                f"no step of round {number} gave finite numbers here; expected images without extreme "
+                "values; look for them with hu audit, or lower fit.learning_rate"
+            )
+        return float(np.mean(finite[-self.batches.steps :]))
 
     def _enter(self, number: int) -> None:
         """Freeze and thaw as the plan says for the first epoch of a round."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hounsfield.core.errors import BadInput
+from hounsfield.federation.consent import Standing
 from hounsfield.federation.flower import Message
 from hounsfield.federation.messages import (
     FACTS,
@@ -105,8 +106,8 @@ class Policy:
 class Guard:
     """A site's answers behind its policy.
 
-    `ask` shows a person the plan and says whether they agree; hashes in `accept` (or their first 12 digits or
-    more) were agreed to beforehand. `patients` is how many the site has.
+    `decided` says whether people agreed to a plan, declined it, or have not decided yet; it shows it to them.
+    `patients` is how many the site has.
     """
 
     def __init__(
@@ -116,17 +117,11 @@ class Guard:
         *,
         policy: Policy,
         patients: int,
-        ask: Callable[[Proposal], bool],
-        accept: tuple[str, ...] = (),
+        decided: Callable[[Proposal], Standing],
     ) -> None:
         self._answer, self._place, self._policy = answer, folder / "agreed.json", policy
-        self._patients, self._ask = patients, ask
+        self._patients, self._decided = patients, decided
         self._told = ""
-        self._accept = tuple(hash_.lower() for hash_ in accept)
-        if any(len(given) < 12 for given in self._accept):
-            raise BadInput(
-                "--accept needs 12 digits of the plan's hash or more; take them from who wrote the plan"
-            )
 
     def __call__(self, message: Message) -> Message:
         """The site's answer, or the policy's refusal."""
@@ -191,16 +186,17 @@ class Guard:
         broken = self._policy.against(proposal)
         if broken is not None or proposal.hash == self.agreed:
             return broken
-        known = any(proposal.hash.startswith(given) for given in self._accept)
-        if not known and not self._ask(proposal):
-            return Refusal(Reason.PLAN, "a person at this site did not agree to the plan")
-        rules = {**asdict(self._policy), "accepted_beforehand": known}
+        standing = self._decided(proposal)
+        if standing == "open":
+            return Refusal(Reason.BUSY, "the people at this site have not decided about the plan yet")
+        if standing == "declined":
+            return Refusal(Reason.PLAN, "the people at this site declined the plan")
         write_json(
             self._place,
             {
                 "hash": proposal.hash,
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
-                "policy": rules,
+                "policy": asdict(self._policy),
                 "proposal": json.loads(proposal.to_json()),
             },
         )

@@ -21,6 +21,7 @@ from hounsfield.federation.flower import Array, ArrayRecord, ConfigRecord, Grid,
 from hounsfield.federation.kept_rounds import Kept, keep, kept
 from hounsfield.federation.messages import (
     WEIGHTS,
+    Reason,
     ask_propose,
     bytes_of,
     metrics_of,
@@ -40,6 +41,9 @@ SecureMean = Callable[[Grid, Sequence[Message], float], tuple[Message, Sequence[
 
 _POLL_S = 0.2
 
+_DECIDE_S = 2.0
+"""A site whose people have not decided yet is asked again after so long."""
+
 
 @dataclass(frozen=True)
 class _Present:
@@ -49,6 +53,10 @@ class _Present:
 
     def get_node_ids(self) -> tuple[int, ...]:
         return self.nodes
+
+
+class _Spent(HounsfieldError):
+    """So many sites have spent their budget of privacy that no round can be joined."""
 
 
 class Rounds:
@@ -70,6 +78,8 @@ class Rounds:
         self.strategy = strategy_of(self.federation)
         self.accepted: dict[int, int] = {}
         self.refused: dict[int, str] = {}
+        self._undecided: dict[int, float] = {}
+        self._began = False
 
     def run(self, first: Vector, *, resume: bool = False) -> Kept:
         """All rounds that are still to come, from `first` (P,) or from the checkpoint of the folder.
@@ -81,7 +91,11 @@ class Rounds:
         )
         give_state(self.strategy, now.state)
         while now.round < self.federation.rounds:
-            now = self._round(now)
+            try:
+                now = self._round(now)
+            except _Spent as error:
+                self.told(f"the run ends after round {now.round}: {error}")
+                break
             keep(self.folder, now)
         for name, why in contrary_sites(now.history).items():
             self.told(f"warning: {name}: {why}")
@@ -90,18 +104,24 @@ class Rounds:
     def propose(self, *, wait_s: float | None = None) -> tuple[int, ...]:
         """Propose the plan to every site that is there and was not asked yet; those that take part.
 
-        Waits until there are as many as the plan allows at least.
+        Waits until there are as many as the plan allows at least, and before the first round until the people
+        at each site have decided; whoever agrees later takes part from then on.
         """
         limit = time.monotonic() + (60 * self.federation.round_minutes if wait_s is None else wait_s)
         while True:
-            there = sorted(self.grid.get_node_ids())
-            new = [node for node in there if node not in self.accepted and node not in self.refused]
+            there, now = sorted(self.grid.get_node_ids()), time.monotonic()
+            new = [n for n in there if n not in self.accepted and n not in self.refused]
+            new = [n for n in new if self._undecided.get(n, 0.0) <= now]
             if new:
-                self._proposed(new, max(1.0, limit - time.monotonic()))
+                self._proposed(new, max(1.0, limit - now))
             present = tuple(node for node in there if node in self.accepted)
-            if len(present) >= self.federation.smallest_sites:
+            late = time.monotonic() > limit
+            if len(present) >= self.federation.smallest_sites and (
+                self._began or late or not set(there) & set(self._undecided)
+            ):
+                self._began = True
                 return present
-            if time.monotonic() > limit or not self._may_still_come():
+            if late or not self._may_still_come():
                 raise HounsfieldError(self._too_few(present))
             time.sleep(_POLL_S)
 
@@ -113,6 +133,12 @@ class Rounds:
         asks = [ask_propose(node, self.proposal) for node in nodes]
         for reply in self.grid.send_and_receive(asks, timeout=timeout):
             node, refusal = int(reply.metadata.src_node_id), refusal_of(reply)
+            if refusal is not None and refusal.reason is Reason.BUSY:
+                if node not in self._undecided:
+                    self.told(f"{self.name(node)}: {refusal.sentence}")
+                self._undecided[node] = time.monotonic() + _DECIDE_S
+                continue
+            self._undecided.pop(node, None)
             if refusal is None:
                 self.accepted[node] = int(metrics_of(reply).get("patients", 0))
                 self.told(f"{self.name(node)} takes part")
@@ -162,6 +188,9 @@ class Rounds:
             left_out = judged.left_out
         late = sorted({_to(ask) for ask in asks} - {_of(reply) for reply in replies})
         if len(good) < self.federation.smallest_sites or not joined:
+            spent = [why for r in replies if (why := refusal_of(r)) and why.reason is Reason.BUDGET]
+            if spent and number > 1:
+                raise _Spent(spent[0].sentence)
             raise HounsfieldError(self._broken(number, good, left_out, late))
         if self.secure is None:
             joined = robust(good, self.federation)

@@ -168,6 +168,9 @@ def _agreement(
                 facts[name] = SiteFacts.from_json(str(config_of(reply)["facts"]))
             else:
                 refused[name] = refusal.sentence
+        if len(facts) < 2:
+            why = "; ".join(f"{name}: {said}" for name, said in refused.items())
+            raise BadInput(f"{len(facts)} site(s) can take part ({why}); expected at least 2")
         found = agreed(
             facts, plan=asked.plan, changes=asked.changes, classes=asked.question.classes,
             seed=asked.question.seed, budget_minutes=asked.budget_minutes,
@@ -193,7 +196,13 @@ def _rounds(
     place.mkdir(parents=True, exist_ok=True)
     with clock.step("rounds", f"{proposal.plan.federation.strategy}, {len(names)} sites") as said:
         told = _telling(clock, proposal.plan.federation.rounds)
-        rounds = Rounds(grid, proposal, place, names=names, told=told)
+        secure = None
+        if proposal.plan.federation.secure_aggregation:
+            from hounsfield.federation.privacy.masked_site import masked
+            from hounsfield.federation.privacy.secure_sum import secure_mean
+
+            secure, grid.sites = secure_mean, {n: masked(answer) for n, answer in grid.sites.items()}
+        rounds = Rounds(grid, proposal, place, names=names, told=told, secure=secure)
         began, within = time.perf_counter(), grid.seconds
         kept = rounds.run(first_weights(proposal.plan, proposal.encoding), resume=True)
         spent = time.perf_counter() - began - (grid.seconds - within)

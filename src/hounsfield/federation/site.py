@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hounsfield.core.errors import BadInput, HounsfieldError
+from hounsfield.core.errors import BadInput, GateRefused, HounsfieldError
 from hounsfield.federation.facts import facts_of
 from hounsfield.federation.flower import Message
 from hounsfield.federation.layout import Vector
@@ -37,6 +38,9 @@ from hounsfield.federation.proposal import Proposal, package_version
 from hounsfield.federation.site_cases import SiteCases, encoded_as, patients_of
 from hounsfield.steps.prepare import Prepared, prepare
 from hounsfield.tasks.classification import answers_of
+
+if TYPE_CHECKING:
+    from hounsfield.federation.private_rounds import PrivateRounds
 
 __all__ = ["Refused", "Site"]
 
@@ -65,6 +69,7 @@ class Site:
     ) -> None:
         self.cases, self.folder, self.allows, self.threads = cases, folder, allows, threads
         self.proposal: Proposal | None = None
+        self.private: PrivateRounds | None = None
         self._training: LocalTraining | None = None
         self._prepared: Prepared | None = None
         self._answers = {
@@ -83,6 +88,8 @@ class Site:
             return self._answers[kind](ask)
         except Refused as error:
             return refused(ask, error.reason, str(error))
+        except GateRefused as error:  # a budget that is spent, or a rule of safety
+            return refused(ask, Reason.BUDGET, str(error))
         except HounsfieldError as error:
             return refused(ask, Reason.FAILED, str(error))
 
@@ -96,8 +103,14 @@ class Site:
             self._training = LocalTraining(
                 proposal.plan, proposal.encoding, self.prepared, self.prepared.rows([c.id for c in cases]),
                 answers_of(cases, proposal.encoding), name=self.cases.name, patients=patients_of(cases),
-                threads=self.threads,
+                threads=proposal.plan.threads or self.threads,
             )  # fmt: skip
+            if proposal.plan.federation.private:
+                from hounsfield.federation.private_rounds import PrivateRounds
+
+                place = self.folder / "privacy"
+                self.private = PrivateRounds(self._training, place, run=proposal.hash)
+                self._training.walk = self.private.walk
         return self._training
 
     @property

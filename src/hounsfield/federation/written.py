@@ -70,8 +70,9 @@ def written(
         evidence = evaluate(predictions, model.operating_point, setting)
         notes = [f"{name} took no part: {why}." for name, why in refused.items()]
         told = chapter(
-            found, scored, model.encoding, kept.history, weights_bytes=kept.weights.nbytes, notes=notes
-        )
+            found, scored, model.encoding, kept.history,
+            weights_bytes=kept.weights.nbytes, notes=notes, spent=_spent(sites),
+        )  # fmt: skip
         evidence = with_clinical(evidence, told)
         write_predictions(
             predictions, folder.path / "predictions.csv", thresholds=model.operating_point.values
@@ -81,6 +82,23 @@ def written(
         path = report(evidence, (), folder.path)
         said.append(str(path))
     return Run(folder.path, model, evidence, predictions, path)
+
+
+def _spent(sites: Sequence[Site]) -> list[dict[str, object]]:
+    """What each site has spent of its patients' privacy; nothing where the plan has no budget."""
+    rows: list[dict[str, object]] = []
+    for site in sites:
+        if site.private is None:
+            continue
+        told = site.private.spending()
+        rows.append(
+            {
+                "site": site.cases.name, "epsilon": round(told.epsilon, 3), "delta": told.delta,
+                "budget": told.limit, "unit": "patient", "accountant": told.accountant,
+                "noise": round(told.noise, 3), "clip": told.clip, "steps": told.steps,
+            }
+        )  # fmt: skip
+    return rows
 
 
 def _together(sites: Sequence[Site], agreement: Agreement) -> Cohort:
@@ -127,10 +145,21 @@ def _model(
     card = {
         **model.card,
         "learned": f"by {len(sites)} sites in {kept.round} rounds ({federation.strategy}), simulated",
+        **_privacy_facts(sites),
     }
     model = replace(model, card=card)
     write_model(model)
     return model
+
+
+def _privacy_facts(sites: Sequence[Site]) -> dict[str, str]:
+    """The budget in words for the model card: the site that spent most."""
+    spent = [site.private.spending() for site in sites if site.private is not None]
+    if not spent:
+        return {}
+    most = max(spent, key=lambda s: s.epsilon)
+    words = f"epsilon {most.epsilon:.2f} at delta {most.delta:g} on each patient of a site (at most "
+    return {"differential privacy": f"{words}{most.limit:g}), {most.accountant}, {most.steps} steps"}
 
 
 def _give_mean_layers(network: object, sites: Sequence[Site]) -> None:
