@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import re
 import threading
 import time
@@ -48,6 +49,7 @@ class Served:
             told=self.said.append,
             stop=stop,
             log_head=lambda: log.head,
+            keep=self.folder / name / "sent",
         )
         return connection, stop, log
 
@@ -82,9 +84,9 @@ def test_clocks_apart_are_named_with_the_difference(
 
     connection, *_ = served.site(f"clock{seconds}")
     _approve(served, connection, f"clock {abs(seconds)}")
-    real, time_now = signing.now, time.time
+    real, ours_now = signing.now, ours._now
     monkeypatch.setattr(signing, "now", lambda: real() + datetime.timedelta(seconds=seconds))
-    monkeypatch.setattr(ours.time, "time", lambda: time_now() + seconds)
+    monkeypatch.setattr(ours, "_now", lambda: ours_now() + datetime.timedelta(seconds=seconds))
     with pytest.raises(BadInput) as error:
         connection.enter()
     said = re.search(r"clock is (\d+) (s \w+)", str(error.value))
@@ -171,8 +173,13 @@ def test_an_answer_comes_back_bit_for_bit_and_is_listed_as_it_left(served: Serve
     said, sent = (next(e for e in entries(log.path) if e["what"] == what) for what in ("will send", "sent"))
     weights = next(item for item in said["details"]["items"] if item["name"] == "arrays/weights")
     assert weights["shape"] == [3_000_000]
-    carried = sum(request["bytes"] for request in sent["details"]["requests"])
-    assert 12e6 <= carried <= 1.1 * 12e6
+    carried = sent["details"]["requests"]
+    assert 12e6 <= sum(request["bytes"] for request in carried) <= 1.1 * 12e6
+    for request in carried:
+        kept = (served.folder / "exact" / "sent" / f"{request['sha256']}.bin").read_bytes()
+        assert (len(kept), hashlib.sha256(kept).hexdigest()) == (request["bytes"], request["sha256"])
+    values = {item["name"]: item.get("value") for item in said["details"]["items"]}
+    assert (values["metrics/num-examples"], values["metrics/loss"]) == (7, "nan")
     _nothing_is_kept(served.link)
 
 

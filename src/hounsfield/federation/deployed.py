@@ -56,12 +56,14 @@ def serve_site(
     question: Question,
     *,
     decided: Callable[[Proposal], Standing],
+    keep_sent: bool = False,
     stop: threading.Event,
     told: Told,
 ) -> None:
     """Be a site, with the key, rules and log of `folder` and the cases of `data`, until `stop` is set.
 
-    `decided` says whether people agreed to a plan, and shows it to them.
+    `decided` says whether people agreed to a plan, and shows it to them. With `keep_sent` what leaves is also
+    kept, byte for byte.
 
     Raises BadInput for data or labels that cannot be used, and where the coordinator does not take the site.
     """
@@ -78,7 +80,13 @@ def serve_site(
     with alone(folder):
         log = AuditLog(folder / NAME)
         connection = Connection(
-            server, folder / "ca.crt", key, told=told, stop=stop, log_head=lambda: log.head
+            server,
+            folder / "ca.crt",
+            key,
+            told=told,
+            stop=stop,
+            log_head=lambda: log.head,
+            keep=folder / "sent" if keep_sent else None,
         )
         own = fingerprint(key.public_key())
         cases = of_folder(data, question, folder / "cache", name=own)
