@@ -58,7 +58,7 @@ class Request:
 
 
 class _Seen:
-    """Notes every request's body and tells the head of the site's log, as one of Flower's interceptors."""
+    """Notes every answer's body and tells the head of the site's log, as one of Flower's interceptors."""
 
     def __init__(self, log_head: Callable[[], str], keep: Path | None) -> None:
         self._log_head, self._keep = log_head, keep
@@ -67,10 +67,14 @@ class _Seen:
 
     def intercept(self, context: Any, call_next: Callable[[Any], httpx.Response]) -> httpx.Response:
         body = context.request.content
-        if context.request.url.path.endswith("/push-messages"):
+        path = context.request.url.path
+        if "/push-" not in path:  # says nothing of the site's data
+            asked: httpx.Response = call_next(context)
+            return asked
+        if path.endswith("/push-messages"):
             context.request.headers[LOG_HEAD] = self._log_head()
-        request = Request(context.request.url.path, len(body), hashlib.sha256(body).hexdigest())
-        if self._keep is not None and "/push-" in request.path:
+        request = Request(path, len(body), hashlib.sha256(body).hexdigest())
+        if self._keep is not None:
             write_bytes(self._keep / f"{request.sha256}.bin", body)
         with self._lock:
             self.requests.append(request)
@@ -184,7 +188,7 @@ class Connection:
                 wanted = self._push(message.metadata.run_id, session, part, parts[part].deflate())
                 if not wanted:
                     break
-        carried = tuple(r for r in self._seen.taken() if "/push-" in r.path)
+        carried = self._seen.taken()
         self._was_away = self._was_away or not wanted
         return wanted, carried
 
