@@ -106,6 +106,7 @@ class LocalTraining:
         self.learner = Learner(self.job, self.number, self.loss, device)
         self.layout = layout_of(plan, self.learner.network)
         self.walk: Callable[[Vector, int, int, float], Walked] = self._walk
+        self.control: tuple[Vector, Vector] | None = None
         self._stage: int | str | None = "none entered"
 
     def round(
@@ -131,6 +132,7 @@ class LocalTraining:
             if fresh:
                 self.learner.optimiser.state.clear()
             told = {} if self.plan.federation.private else self._told()
+            self.control = control
             self._corrections(weights, control)
             epochs = epochs or self.plan.federation.local_epochs
             walked = self.walk(weights, number, epochs, rate)
