@@ -137,3 +137,32 @@ def test_hospitals_of_their_own_folders_learn_in_any_way(tmp_path: Path, changes
         assert "differential privacy" in (tmp_path / "run" / "model" / "card.md").read_text()
     if "federation.fine_tune_epochs=1" in changes:
         assert all("fine-tuned" in s["auroc"] for s in told["sites"])
+
+
+@pytest.mark.slow
+def test_an_interrupted_simulation_goes_on_without_training_its_rounds_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hounsfield.federation import simulate as module
+
+    table = write_study(tmp_path / "study", sizes={"Kiel": 20, "Ulm": 20})
+    words = (
+        "federate", "simulate", tmp_path / "study", *QUICK, "--labels", table, *LABELS, "--by", "site",
+        "--rounds", "2", "--out", tmp_path / "run", "--json",
+    )  # fmt: skip
+
+    def killed(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "scored_arms", killed)
+        assert hu(*words).code == 130
+    before = (tmp_path / "run" / "work" / "rounds" / "rounds.safetensors").read_bytes()
+    assert hu(*words).code == 3  # not without being told to go on
+    again = hu(*words, "--resume")
+    assert again.code == 0, again.err
+    told = json.loads((tmp_path / "run" / "rounds.json").read_text())["rounds"]
+    assert [r["round"] for r in told] == [1, 2]
+    assert f'"seconds": {told[0]["seconds"]}'.encode() in before.replace(b'\\"', b'"')
+    other = hu(*words, "--resume", "fit.batch_size=4")
+    assert other.code == 3
