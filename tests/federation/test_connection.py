@@ -217,3 +217,47 @@ def _nothing_is_kept(link: Link) -> None:
     state: Any = link.state
     assert not state.message_ins_store and not state.message_res_store
     assert not [kept for kept in state.object_store.store.values() if len(kept.content) > 1000]
+
+
+def test_rounds_leave_out_and_name_a_site_of_nan_weights_and_one_that_never_answers(
+    served: Served, tmp_path: Path
+) -> None:
+    from federation.made_sites import ENCODING, plan
+    from hounsfield.federation.messages import PROPOSE, accepted
+    from hounsfield.federation.proposal import Proposal
+    from hounsfield.federation.rounds import Rounds
+
+    def site(answer: Any) -> Any:
+        def whole(message: Any) -> Any:
+            if message.metadata.message_type == PROPOSE:
+                return accepted(message, "", n=9)
+            return answered_weights(message, answer(vector_of(message)), {}, n=9)
+
+        return whole
+
+    ended = threading.Event()
+    answers = {
+        "good": lambda w: w + 1,
+        "better": lambda w: w + 2,
+        "broken": lambda w: w * np.float32("nan"),
+        "silent": lambda w: (ended.wait(60), w)[1],
+    }
+    nodes, names = [], {}
+    for name, answer in answers.items():
+        connection, stop, log = served.site(f"of rounds {name}")
+        _approve(served, connection, name)
+        names[connection.node] = name
+        running = threading.Thread(target=Node(connection, site(answer), log, stop=stop).serve, daemon=True)
+        running.start()
+        nodes.append((running, stop))
+    _until(lambda: set(names) <= set(served.link.online()))
+    proposal = Proposal(plan(rounds=1, round_minutes=0.15), ENCODING)
+    done = Rounds(LinkGrid(served.link), proposal, tmp_path, names=names).run(np.zeros(5, np.float32))
+    (told,) = done.history
+    assert np.array_equal(done.weights, np.full(5, 1.5, np.float32))
+    assert list(told["left_out"]) == ["broken"] and "not finite" in told["left_out"]["broken"]
+    assert told["late"] == ["silent"]
+    ended.set()
+    for running, stop in nodes:
+        stop.set()
+        running.join(timeout=20)
