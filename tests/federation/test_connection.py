@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import re
 import threading
 import time
@@ -48,6 +49,7 @@ class Served:
             told=self.said.append,
             stop=stop,
             log_head=lambda: log.head,
+            keep=self.folder / name / "sent",
         )
         return connection, stop, log
 
@@ -82,9 +84,9 @@ def test_clocks_apart_are_named_with_the_difference(
 
     connection, *_ = served.site(f"clock{seconds}")
     _approve(served, connection, f"clock {abs(seconds)}")
-    real, time_now = signing.now, time.time
+    real, ours_now = signing.now, ours._now
     monkeypatch.setattr(signing, "now", lambda: real() + datetime.timedelta(seconds=seconds))
-    monkeypatch.setattr(ours.time, "time", lambda: time_now() + seconds)
+    monkeypatch.setattr(ours, "_now", lambda: ours_now() + datetime.timedelta(seconds=seconds))
     with pytest.raises(BadInput) as error:
         connection.enter()
     said = re.search(r"clock is (\d+) (s \w+)", str(error.value))
@@ -171,8 +173,13 @@ def test_an_answer_comes_back_bit_for_bit_and_is_listed_as_it_left(served: Serve
     said, sent = (next(e for e in entries(log.path) if e["what"] == what) for what in ("will send", "sent"))
     weights = next(item for item in said["details"]["items"] if item["name"] == "arrays/weights")
     assert weights["shape"] == [3_000_000]
-    carried = sum(request["bytes"] for request in sent["details"]["requests"])
-    assert 12e6 <= carried <= 1.1 * 12e6
+    carried = sent["details"]["requests"]
+    assert 12e6 <= sum(request["bytes"] for request in carried) <= 1.1 * 12e6
+    for request in carried:
+        kept = (served.folder / "exact" / "sent" / f"{request['sha256']}.bin").read_bytes()
+        assert (len(kept), hashlib.sha256(kept).hexdigest()) == (request["bytes"], request["sha256"])
+    values = {item["name"]: item.get("value") for item in said["details"]["items"]}
+    assert (values["metrics/num-examples"], values["metrics/loss"]) == (7, "nan")
     _nothing_is_kept(served.link)
 
 
@@ -210,3 +217,47 @@ def _nothing_is_kept(link: Link) -> None:
     state: Any = link.state
     assert not state.message_ins_store and not state.message_res_store
     assert not [kept for kept in state.object_store.store.values() if len(kept.content) > 1000]
+
+
+def test_rounds_leave_out_and_name_a_site_of_nan_weights_and_one_that_never_answers(
+    served: Served, tmp_path: Path
+) -> None:
+    from federation.made_sites import ENCODING, plan
+    from hounsfield.federation.messages import PROPOSE, accepted
+    from hounsfield.federation.proposal import Proposal
+    from hounsfield.federation.rounds import Rounds
+
+    def site(answer: Any) -> Any:
+        def whole(message: Any) -> Any:
+            if message.metadata.message_type == PROPOSE:
+                return accepted(message, "", n=9)
+            return answered_weights(message, answer(vector_of(message)), {}, n=9)
+
+        return whole
+
+    ended = threading.Event()
+    answers = {
+        "good": lambda w: w + 1,
+        "better": lambda w: w + 2,
+        "broken": lambda w: w * np.float32("nan"),
+        "silent": lambda w: (ended.wait(60), w)[1],
+    }
+    nodes, names = [], {}
+    for name, answer in answers.items():
+        connection, stop, log = served.site(f"of rounds {name}")
+        _approve(served, connection, name)
+        names[connection.node] = name
+        running = threading.Thread(target=Node(connection, site(answer), log, stop=stop).serve, daemon=True)
+        running.start()
+        nodes.append((running, stop))
+    _until(lambda: set(names) <= set(served.link.online()))
+    proposal = Proposal(plan(rounds=1, round_minutes=0.15), ENCODING)
+    done = Rounds(LinkGrid(served.link), proposal, tmp_path, names=names).run(np.zeros(5, np.float32))
+    (told,) = done.history
+    assert np.array_equal(done.weights, np.full(5, 1.5, np.float32))
+    assert list(told["left_out"]) == ["broken"] and "not finite" in told["left_out"]["broken"]
+    assert told["late"] == ["silent"]
+    ended.set()
+    for running, stop in nodes:
+        stop.set()
+        running.join(timeout=20)

@@ -101,3 +101,30 @@ def test_the_numbers_of_all_sites_are_those_of_their_cases_together(run: dict[st
     scores, answers = (np.concatenate([c[k] for c in run["cases"].values()]) for k in (0, 1))
     assert auroc["n"] == 240 and auroc["low"] < area(scores, answers > 0) < auroc["high"]
     assert abs(auroc["value"] - area(scores, answers > 0)) < 0.03
+
+
+def test_sites_of_another_version_or_without_facts_are_named_before_any_plan(tmp_path: Path) -> None:
+    from hounsfield.core.errors import HounsfieldError
+    from hounsfield.federation.deployed import drive
+    from hounsfield.federation.messages import answered_facts, config_of
+
+    def old(message: Any) -> Any:
+        answer = answered_facts(message, "{}")
+        config_of(answer)["version"] = "0.0.9"
+        return answer
+
+    def odd(message: Any) -> Any:
+        return answered_facts(message, "{}")
+
+    def empty(message: Any) -> Any:
+        return refused(message, Reason.NO_CASES, "the site has no case to learn from")
+
+    grid, names = InProcessGrid({1: old, 2: odd, 3: empty}), {1: "north", 2: "south", 3: "east"}
+    with pytest.raises(HounsfieldError, match="0 sites told their facts") as error:
+        drive(grid, plan(), tmp_path, names=names, resume=False, told=lambda _: None)
+    for words in (
+        "north tells no facts: it runs hounsfield 0.0.9",
+        "south tells no facts: a site's facts cannot be read",
+        "east tells no facts: the site has no case",
+    ):
+        assert words in str(error.value)

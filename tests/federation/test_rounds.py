@@ -210,3 +210,17 @@ def test_exchanged_labels_at_one_site_are_named_and_a_hard_site_is_not() -> None
     assert list(contrary_sites(rounds)) == ["C"]
     early = {"before": 0.70, "chance": 0.69}
     assert contrary_sites([{"losses": {"A": early, "B": early, "C": early}}] * 5) == {}
+
+
+def test_rounds_over_secure_sums_end_where_open_rounds_end(tmp_path: Path) -> None:
+    from hounsfield.federation.privacy.masked_site import masked
+    from hounsfield.federation.privacy.secure_sum import secure_mean
+
+    made = plan(rounds=3, secure_aggregation=True)
+    names = {node: f"site {node}" for node in SIZES}
+    hidden = InProcessGrid({node: masked(answer) for node, answer in three().items()})
+    rounds = Rounds(hidden, Proposal(made, ENCODING), tmp_path / "hidden", names=names, secure=secure_mean)
+    ended = rounds.run(START)
+    seen = run(tmp_path / "open", plan(rounds=3), three())
+    assert np.allclose(ended.weights, seen.weights, atol=2e-5)
+    assert set(ended.history[-1]["cases"]) == set(names.values()) and not ended.history[-1]["norms"]

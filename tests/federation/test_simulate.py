@@ -100,3 +100,69 @@ def test_what_cannot_be_used_is_said_in_one_sentence(tmp_path: Path) -> None:
         outcome = hu(*common, *words, "--out", tmp_path / "run")
         assert outcome.code == 3 and said in outcome.said, outcome.said
         assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("federation.secure_aggregation=true", "federation.epsilon=8", "federation.fine_tune_epochs=1"),
+        ("federation.strategy=fedbn", "federation.fine_tune_epochs=1"),
+        ("federation.strategy=scaffold",),
+    ],
+    ids=["secure and private", "fedbn", "scaffold"],
+)
+def test_hospitals_of_their_own_folders_learn_in_any_way(tmp_path: Path, changes: tuple[str, ...]) -> None:
+    """Four folders with a table each; the fourth has one class only, takes no part, and is named."""
+    for site in ("Kiel", "Ulm", "Jena", "Trier"):
+        write_study(tmp_path / site, sizes={site: 44}, prefix=site)
+    lines = (tmp_path / "Trier" / "labels.csv").read_text().splitlines()
+    one_class = [lines[0], *(line for line in lines[1:] if "benign" in line)]
+    (tmp_path / "Trier" / "labels.csv").write_text("\n".join(one_class) + "\n")
+    sites = [tmp_path / site for site in ("Kiel", "Ulm", "Jena", "Trier")]
+    outcome = hu(
+        "federate", "simulate", *sites, *QUICK, *changes, "--labels", "labels.csv", *LABELS,
+        "--rounds", "2", "--out", tmp_path / "run", "--json",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    told = json.loads(outcome.out)
+    assert {s["site"] for s in told["sites"]} == {"Kiel", "Ulm", "Jena"}
+    assert "one class only" in told["refused"]["Trier"]
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Trier took no part" in page
+    if "federation.epsilon=8" in changes:
+        tables = json.loads((tmp_path / "run" / "evidence.json").read_text())["tables"]["clinical"]
+        spent = tables["Privacy that was spent on each patient, by site"]
+        assert len(spent) == 3 and all(0 < row["epsilon"] <= 8 for row in spent)
+        assert "differential privacy" in (tmp_path / "run" / "model" / "card.md").read_text()
+    if "federation.fine_tune_epochs=1" in changes:
+        assert all("fine-tuned" in s["auroc"] for s in told["sites"])
+
+
+@pytest.mark.slow
+def test_an_interrupted_simulation_goes_on_without_training_its_rounds_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hounsfield.federation import simulate as module
+
+    table = write_study(tmp_path / "study", sizes={"Kiel": 20, "Ulm": 20})
+    words = (
+        "federate", "simulate", tmp_path / "study", *QUICK, "--labels", table, *LABELS, "--by", "site",
+        "--rounds", "2", "--out", tmp_path / "run", "--json",
+    )  # fmt: skip
+
+    def killed(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "scored_arms", killed)
+        assert hu(*words).code == 130
+    before = (tmp_path / "run" / "work" / "rounds" / "rounds.safetensors").read_bytes()
+    assert hu(*words).code == 3  # not without being told to go on
+    again = hu(*words, "--resume")
+    assert again.code == 0, again.err
+    told = json.loads((tmp_path / "run" / "rounds.json").read_text())["rounds"]
+    assert [r["round"] for r in told] == [1, 2]
+    assert f'"seconds": {told[0]["seconds"]}'.encode() in before.replace(b'\\"', b'"')
+    other = hu(*words, "--resume", "fit.batch_size=4")
+    assert other.code == 3

@@ -70,7 +70,8 @@ def init(server: str, ca: Path, folder: Path) -> None:
     help="A plan agreed to beforehand, by its hash; otherwise it is shown and asked for.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the split.")
-def start(data: str, folder: Path, accept: tuple[str, ...], **question: Any) -> None:
+@click.option("--keep-sent", is_flag=True, help="Keep every answer in sent/, byte for byte as it left.")
+def start(data: str, folder: Path, accept: tuple[str, ...], keep_sent: bool, **question: Any) -> None:
     """Wait for the coordinator's plan, show it, and learn from the images in --data if it is agreed to.
 
     Runs until Ctrl-C. Only the installed package runs; the coordinator cannot send code."""
@@ -84,6 +85,7 @@ def start(data: str, folder: Path, accept: tuple[str, ...], **question: Any) -> 
         data,
         question_of(question),
         decided=_Decision(consent),
+        keep_sent=keep_sent,
         stop=ended(),
         told=click.echo,
     )

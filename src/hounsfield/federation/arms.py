@@ -29,9 +29,6 @@ ALONE, POOLED, FEDERATED, OWN = "alone", "pooled", "federated", "fine-tuned"
 
 Told = Callable[[str], None]
 
-_TUNING = 0.1
-"""Fine-tuning takes a tenth of the plan's learning rate: it starts from weights that are good already."""
-
 
 @dataclass(frozen=True)
 class Scored:
@@ -85,10 +82,8 @@ def _scored(
     scores = {FEDERATED: by(common, training)}
     tuning = proposal.plan.federation.fine_tune_epochs
     if tuning:
-        rate = _TUNING * proposal.plan.fit.learning_rate
-        number = proposal.plan.federation.rounds + 1
-        tuned = training.round(common, number, epochs=tuning, rate=rate, control=None)
-        scores[OWN] = by(tuned.weights, training)
+        tuned = training.fine_tuned(common, epochs=tuning)
+        scores[OWN] = by(tuned, training)
     beside = replace_job(pooled_training, site.prepared)
     scores[POOLED] = by(pooled, beside)
     scores[ALONE] = by(alone[site.cases.name], beside)

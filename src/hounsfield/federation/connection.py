@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import ssl
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from hounsfield.core.errors import BadInput, GateRefused
 from hounsfield.federation.approved import node_id_of
 from hounsfield.federation.flower import Message, need
 from hounsfield.federation.keys import fingerprint
+from hounsfield.io.files import write_bytes
 
 if TYPE_CHECKING:
     import httpx
@@ -58,18 +58,24 @@ class Request:
 
 
 class _Seen:
-    """Notes every request's body and tells the head of the site's log, as one of Flower's interceptors."""
+    """Notes every answer's body and tells the head of the site's log, as one of Flower's interceptors."""
 
-    def __init__(self, log_head: Callable[[], str]) -> None:
-        self._log_head = log_head
+    def __init__(self, log_head: Callable[[], str], keep: Path | None) -> None:
+        self._log_head, self._keep = log_head, keep
         self.requests: list[Request] = []
         self._lock = threading.Lock()
 
     def intercept(self, context: Any, call_next: Callable[[Any], httpx.Response]) -> httpx.Response:
         body = context.request.content
-        if context.request.url.path.endswith("/push-messages"):
+        path = context.request.url.path
+        if "/push-" not in path:  # says nothing of the site's data
+            asked: httpx.Response = call_next(context)
+            return asked
+        if path.endswith("/push-messages"):
             context.request.headers[LOG_HEAD] = self._log_head()
-        request = Request(context.request.url.path, len(body), hashlib.sha256(body).hexdigest())
+        request = Request(path, len(body), hashlib.sha256(body).hexdigest())
+        if self._keep is not None:
+            write_bytes(self._keep / f"{request.sha256}.bin", body)
         with self._lock:
             self.requests.append(request)
         response: httpx.Response = call_next(context)
@@ -86,7 +92,8 @@ class Connection:
 
     `log_head` is the digest of the last line of the site's log: it is told with every answer, so that lines
     cannot be cut off unnoticed. `told` is given a sentence when the coordinator goes away or a person must
-    act there; `stop` ends waiting.
+    act there; `stop` ends waiting. In the folder `keep`
+    each answer lies as it left, a file a request, named by the SHA-256 that the log gives.
     """
 
     def __init__(
@@ -98,13 +105,14 @@ class Connection:
         told: Callable[[str], None],
         stop: threading.Event,
         log_head: Callable[[], str] = lambda: "",
+        keep: Path | None = None,
     ) -> None:
         self._told, self._stop, self._said = told, stop, ""
         self._welcome, self._was_away = False, False
         self._public = need("flwr.supercore.primitives.asymmetric").public_key_to_bytes(key.public_key())
         self.fingerprint = fingerprint(key.public_key())
         self.node = node_id_of(self.fingerprint)
-        self._seen = _Seen(log_head)
+        self._seen = _Seen(log_head, keep)
         sign = need("flwr.supernode.node_auth_http_interceptor").NodeAuthHttpInterceptor
         version = need("flwr.supercore.interceptors.http.runtime_version").RuntimeVersionHttpInterceptor
         self._client = need("flwr.supernode.fleet_http_client").FleetHttpClient(
@@ -180,7 +188,7 @@ class Connection:
                 wanted = self._push(message.metadata.run_id, session, part, parts[part].deflate())
                 if not wanted:
                     break
-        carried = tuple(r for r in self._seen.taken() if "/push-" in r.path)
+        carried = self._seen.taken()
         self._was_away = self._was_away or not wanted
         return wanted, carried
 
@@ -316,7 +324,11 @@ def _seconds_apart(response: httpx.Response) -> float:
         theirs = parsedate_to_datetime(response.headers["date"])
     except (KeyError, ValueError):
         return 0.0
-    return (datetime.fromtimestamp(time.time(), UTC) - theirs).total_seconds()
+    return (_now() - theirs).total_seconds()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _detail(response: httpx.Response) -> str:

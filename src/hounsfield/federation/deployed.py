@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from hounsfield.core.errors import BadInput, HounsfieldError
 from hounsfield.core.plan import Plan
-from hounsfield.federation.flower import Grid
+from hounsfield.federation.flower import Grid, Message
 from hounsfield.federation.messages import ask_facts, config_of, refusal_of
+from hounsfield.federation.proposal import package_version
 from hounsfield.io.files import write_json, write_text
 
 if TYPE_CHECKING:
@@ -56,12 +57,14 @@ def serve_site(
     question: Question,
     *,
     decided: Callable[[Proposal], Standing],
+    keep_sent: bool = False,
     stop: threading.Event,
     told: Told,
 ) -> None:
     """Be a site, with the key, rules and log of `folder` and the cases of `data`, until `stop` is set.
 
-    `decided` says whether people agreed to a plan, and shows it to them.
+    `decided` says whether people agreed to a plan, and shows it to them. With `keep_sent` what leaves is also
+    kept, byte for byte.
 
     Raises BadInput for data or labels that cannot be used, and where the coordinator does not take the site.
     """
@@ -78,7 +81,13 @@ def serve_site(
     with alone(folder):
         log = AuditLog(folder / NAME)
         connection = Connection(
-            server, folder / "ca.crt", key, told=told, stop=stop, log_head=lambda: log.head
+            server,
+            folder / "ca.crt",
+            key,
+            told=told,
+            stop=stop,
+            log_head=lambda: log.head,
+            keep=folder / "sent" if keep_sent else None,
         )
         own = fingerprint(key.public_key())
         cases = of_folder(data, question, folder / "cache", name=own)
@@ -115,18 +124,32 @@ def _facts(grid: Grid, plan: Plan, *, names: Mapping[int, str], told: Told) -> d
     found: dict[str, SiteFacts] = {}
     why: list[str] = []
     for answer in grid.send_and_receive(asks, timeout=60 * plan.federation.round_minutes):
-        name = names[int(answer.metadata.src_node_id)]
-        if refusal := refusal_of(answer):
-            why.append(f"{name} tells no facts: {refusal.sentence}")
+        name, refusal = names[int(answer.metadata.src_node_id)], refusal_of(answer)
+        fault = _other_version(answer) if refusal is None else refusal.sentence
+        if not fault:
+            try:
+                found[name] = SiteFacts.from_json(str(config_of(answer)["facts"]))
+            except BadInput as error:
+                fault = str(error)
+        if fault:
+            why.append(f"{name} tells no facts: {fault}")
             told(why[-1])
-        else:
-            found[name] = SiteFacts.from_json(str(config_of(answer)["facts"]))
     if len(found) < plan.federation.smallest_sites:
         raise HounsfieldError(
             f"{len(found)} sites told their facts; expected at least {plan.federation.smallest_sites} "
             f"({'; '.join(why) or 'the others did not answer in time'}); mend that, and go on with resume"
         )
     return found
+
+
+def _other_version(answer: Message) -> str:
+    """What to say of a site that runs another version, "" where it runs this one."""
+    theirs = str(config_of(answer).get("version", "unknown"))
+    if theirs == package_version():
+        return ""
+    return (
+        f"it runs hounsfield {theirs} and the coordinator {package_version()}; install one version everywhere"
+    )
 
 
 def _kept_proposal(folder: Path) -> Proposal | None:

@@ -17,6 +17,7 @@ from hounsfield.federation.deployed_report import evidence_of
 from hounsfield.federation.flower import Grid
 from hounsfield.federation.kept_rounds import Kept
 from hounsfield.federation.messages import ask_evaluate, counts_of, refusal_of
+from hounsfield.federation.privacy.privacy_facts import privacy_facts
 from hounsfield.federation.proposal import Proposal
 from hounsfield.io.files import write_json
 
@@ -88,12 +89,7 @@ def _model(proposal: Proposal, ended: Kept, folder: Path, *, sites: int) -> Mode
         "network": f"{plan.network.name}, input {'×'.join(map(str, plan.input.size))}",
         "learned": f"by {sites} sites in {ended.round} rounds ({federation.strategy})",
         "plan hash": proposal.hash,
-        "secure aggregation": "yes" if federation.secure_aggregation else "no",
-        "privacy": (
-            f"at most ({federation.epsilon:g}, {federation.delta:g}) on a patient, by each site's own account"
-            if federation.private
-            else "no budget of differential privacy"
-        ),
+        **privacy_facts(federation),
     }
     model = Model(
         home, plan, encoding, ("member-0.safetensors",), point, Calibration(), ended.plan_hash[:16], card

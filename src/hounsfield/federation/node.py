@@ -6,6 +6,7 @@ No process is begun for a message and no code is fetched: what answers is a func
 from __future__ import annotations
 
 import fcntl
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -75,7 +76,7 @@ class Node:
         asked = _named(message)
         self.log.write("asked", **asked, items=_listed(message))
         answer = self._answered(message)
-        items = _listed(answer)
+        items = _listed(answer, values=True)
         refusal = refusal_of(answer)
         self.log.write(
             "will send",
@@ -126,8 +127,29 @@ def _named(message: Message) -> dict[str, str]:
     return {"kind": metadata.message_type, "round": metadata.group_id, "message": metadata.message_id}
 
 
-def _listed(message: Message) -> list[dict[str, Any]]:
-    return [asdict(item) for item in items_of(message)]
+def _listed(message: Message, *, values: bool = False) -> list[dict[str, Any]]:
+    """What a message carries; with words and numbers as they are, where a person reads what leaves."""
+    items = [asdict(item) for item in items_of(message)]
+    if values and message.has_content():
+        said = _values(message)
+        for item in items:
+            if item["name"] in said:
+                item["value"] = said[item["name"]]
+    return items
+
+
+def _values(message: Message) -> dict[str, Any]:
+    """Words and numbers by the names that `items_of` gives them; what is no number in JSON as a word."""
+    content = message.content
+    found: dict[str, Any] = {}
+    for records in (content.metric_records, content.config_records):
+        for record, named in records.items():
+            for name, value in named.items():
+                if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+                    found[f"{record}/{name}"] = value
+                elif isinstance(value, float):
+                    found[f"{record}/{name}"] = str(value)
+    return found
 
 
 def _outcome(refusal: Any, wanted: bool) -> str:

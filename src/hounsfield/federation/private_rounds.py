@@ -51,6 +51,7 @@ class PrivateRounds:
         self.chance = min(1.0, plan.fit.batch_size / self.patients)
         self.steps = max(1, round(1 / self.chance))
         self.draws = PrivateDraws(training.batches, patients, rate=self.chance)
+        self._cases = _digest_of(training)
         self.terms = terms_of(plan.fit, training.job.encoding, training.targets)
 
     def walk(self, weights: Vector, number: int, epochs: int, fixed: float) -> Walked:
@@ -59,7 +60,7 @@ class PrivateRounds:
         Raises BudgetSpent before a step where the round would cost more than is left.
         """
         training, federation = self.training, self.training.plan.federation
-        digest = hashlib.sha256(np.ascontiguousarray(weights).tobytes()).hexdigest()
+        digest = self._question(weights)
         whole = federation.rounds * federation.local_epochs * self.steps
         noise = self.ledger.noise(rate=self.chance, steps=whole)
         count = epochs * self.steps
@@ -81,6 +82,29 @@ class PrivateRounds:
                 training.learner.optimiser.step()
         return Walked((), tuple(rates))
 
+    def _question(self, weights: Vector) -> str:
+        """A digest of all that a round is made of: weights, layers and corrections, and the cases themselves.
+
+        Two rounds that differ in any of it must not have the same noise, or their difference would have none.
+        """
+        training = self.training
+        own, control = training.kept(), training.control or ()
+        parts = [weights, *(own[name] for name in sorted(own)), *control]
+        found = hashlib.sha256(self._cases)
+        for part in parts:
+            found.update(np.ascontiguousarray(part).tobytes() + b"|")
+        return found.hexdigest()
+
     def spending(self) -> Spending:
         """What the run has spent on each patient of this site."""
         return self.ledger.spending(clip=self.training.plan.federation.clip, patients=self.patients)
+
+
+def _digest_of(training: LocalTraining) -> bytes:
+    """Of the images, answers and patients that are learned from."""
+    job, found = training.job, hashlib.sha256()
+    for array in (job.rows, job.answers, job.patients, job.prepared.levels[job.rows]):
+        found.update(np.ascontiguousarray(array).tobytes() + b"|")
+    for row in job.rows:
+        found.update(np.ascontiguousarray(job.prepared.images[row]).tobytes())
+    return found.digest()

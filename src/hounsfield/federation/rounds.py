@@ -41,7 +41,7 @@ SecureMean = Callable[[Grid, Sequence[Message], float], tuple[Message, Sequence[
 
 _POLL_S = 0.2
 
-_DECIDE_S = 2.0
+_DECIDE_S = 5.0
 """A site whose people have not decided yet is asked again after so long."""
 
 

@@ -203,6 +203,7 @@ def _rounds(
 
             secure, grid.sites = secure_mean, {n: masked(answer) for n, answer in grid.sites.items()}
         rounds = Rounds(grid, proposal, place, names=names, told=told, secure=secure)
+        rounds.propose()  # sites of a run whose rounds are done already must know the plan as well
         began, within = time.perf_counter(), grid.seconds
         kept = rounds.run(first_weights(proposal.plan, proposal.encoding), resume=True)
         spent = time.perf_counter() - began - (grid.seconds - within)

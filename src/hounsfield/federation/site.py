@@ -201,10 +201,13 @@ class Site:
         return answered_weights(ask, found.weights, found.metrics, n=found.n, control=found.control)
 
     def _evaluate(self, ask: Message) -> Message:
+        from hounsfield.federation.own_model import keep_own_model
         from hounsfield.federation.site_counts import counts_at
 
         self._pinned(ask)
-        counts, n = counts_at(self, vector_of(ask), _round_of(ask))
+        weights = vector_of(ask)
+        counts, n = counts_at(self, weights, _round_of(ask))
+        keep_own_model(self, weights)
         return answered_counts(ask, counts, n=n)
 
     def _accepted(self) -> Proposal:

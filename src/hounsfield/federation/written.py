@@ -18,6 +18,7 @@ from hounsfield.federation.arms import FEDERATED, Scored
 from hounsfield.federation.comparison import SiteResult, chapter
 from hounsfield.federation.kept_rounds import Kept
 from hounsfield.federation.local_training import layout_of
+from hounsfield.federation.privacy.privacy_facts import privacy_facts
 from hounsfield.federation.site import Site
 from hounsfield.federation.site_cases import encoded_as
 from hounsfield.io.files import write_json
@@ -145,21 +146,11 @@ def _model(
     card = {
         **model.card,
         "learned": f"by {len(sites)} sites in {kept.round} rounds ({federation.strategy}), simulated",
-        **_privacy_facts(sites),
+        **privacy_facts(federation, [s.private.spending() for s in sites if s.private is not None]),
     }
     model = replace(model, card=card)
     write_model(model)
     return model
-
-
-def _privacy_facts(sites: Sequence[Site]) -> dict[str, str]:
-    """The budget in words for the model card: the site that spent most."""
-    spent = [site.private.spending() for site in sites if site.private is not None]
-    if not spent:
-        return {}
-    most = max(spent, key=lambda s: s.epsilon)
-    words = f"epsilon {most.epsilon:.2f} at delta {most.delta:g} on each patient of a site (at most "
-    return {"differential privacy": f"{words}{most.limit:g}), {most.accountant}, {most.steps} steps"}
 
 
 def _give_mean_layers(network: object, sites: Sequence[Site]) -> None:

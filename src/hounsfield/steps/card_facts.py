@@ -29,6 +29,9 @@ KINDS = {
 }
 """What a task is called outside of this package."""
 
+PRIVACY = ("differential privacy", "secure aggregation", "privacy not proved")
+"""Rows of a federation's card, as the federation names them."""
+
 HOW = {
     "test": "a test part held out from the same data",
     "cross-validation": "cross-validation on the development data, which leans to the optimistic side",
@@ -65,6 +68,7 @@ def sentences(model: Model, content: Content) -> dict[str, str]:
         "evaluated": _evaluated(content),
         "warnings": _warnings(content),
         "untested": "\n".join(f"- {line}" for line in content.get("untested") or ()),
+        "privacy": _privacy(model),
         "phantom": PHANTOM if content.get("phantom") else "",
         "versions": _versions(model, content),
     }
@@ -167,6 +171,12 @@ def _warnings(content: Content) -> str:
         if f["level"] != "info"
     ]
     return "\n".join(f"- {f['level']}: {f['note'] or f['name'].replace('_', ' ')}" for f in loud)
+
+
+def _privacy(model: Model) -> str:
+    """What a federation promised of privacy; empty for a model that was trained in one place."""
+    rows = [(name, model.card[name]) for name in PRIVACY if name in model.card]
+    return "; ".join(f"{name}: {text}" for name, text in rows)
 
 
 def _versions(model: Model, content: Content) -> str:

@@ -112,6 +112,7 @@ def _details(model: Model, told: Mapping[str, str]) -> str:
         ("Threshold", told["threshold"]),
         ("Calibration", told["calibration"]),
         ("Cleaning of masks", told["cleaning"]),
+        ("Privacy", told["privacy"]),
         ("Versions", told["versions"]),
         ("Files", ", ".join((*model.members, *(f.file for f in model.forms if f.file)))),
     ]

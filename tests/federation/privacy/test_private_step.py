@@ -76,6 +76,13 @@ def test_the_gradient_is_the_sum_of_cut_gradients_of_patients(size: tuple[int, .
         [nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular"), nn.Flatten()],
         [nn.Conv2d(2, 3, 3, padding="same", dilation=2), nn.Flatten(), nn.LayerNorm(192)],
         [nn.Flatten(), nn.Linear(128, 3), nn.PReLU()],
+        [nn.Conv2d(2, 60, 3, stride=2, padding=2, dilation=2), nn.Flatten()],
+        [
+            nn.Unflatten(2, (2, 4)),
+            nn.Conv3d(2, 60, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1)),
+            nn.Flatten(),
+        ],
+        [nn.Unflatten(2, (2, 4)), nn.Conv3d(2, 3, 2, dilation=(1, 2, 1)), nn.Flatten()],
     ],
 )
 def test_rows_of_every_layer_have_the_gradients_that_they_have_alone(layers: list[nn.Module]) -> None:

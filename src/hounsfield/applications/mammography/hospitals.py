@@ -43,8 +43,8 @@ def _unit(like: str, **changed: float) -> Scanner:
 HOSPITALS: tuple[Hospital, ...] = (
     Hospital("north", 240, 0.5, _unit("A")),
     Hospital("south", 180, 0.35, _unit("B")),
-    Hospital("east", 140, 0.6, _unit("A", gamma=0.6, photons=6.0e3, mtf_blur_mm=0.9)),
-    Hospital("west", 60, 0.2, _unit("B", gamma=2.2, steepness=7.0, photons=1.2e4)),
+    Hospital("east", 150, 0.6, _unit("A", gamma=0.6, photons=6.0e3, mtf_blur_mm=0.9)),
+    Hospital("west", 80, 0.25, _unit("B", gamma=2.2, steepness=7.0, photons=1.2e4)),
 )
 """The usual four: "west" is small and sees few cancers."""
 

@@ -196,7 +196,8 @@ def _convolution(module: Any, saved: Saved, back: Tensor, wanted: bool) -> Found
         with torch.enable_grad():
             again = x.detach().requires_grad_()
             (of_input,) = torch.autograd.grad(type(module).forward(module, again), again, back)
-    rows = _by_row if module.groups > 1 else _unfolded
+    whole = back[0, 0].numel() < 1.5 * back.shape[1]  # which of the two copies less
+    rows = _by_row if module.groups > 1 else _unfolded_whole if whole else _unfolded
     bias = None if module.bias is None else back.sum(tuple(range(2, back.ndim)))
     return of_input, rows(module, _padded(module, x), back), bias
 
@@ -222,6 +223,21 @@ def _by_row(module: Any, x: Tensor, back: Tensor) -> Tensor:
             module.groups, [False, True, False],
         )[1]  # fmt: skip
     return rows
+
+
+def _unfolded_whole(module: Any, x: Tensor, back: Tensor) -> Tensor:
+    """The gradients of a convolution's weight as one matrix product of all rows, for images of few places."""
+    n, outputs, extent = len(x), back.shape[1], back.shape[2:]
+    kernel, wide = tuple(module.kernel_size), x.movedim(1, -1)
+    own = wide.stride()[1:-1]
+    steps = [a * b for a, b in zip(own, module.stride, strict=True)]
+    apart = [a * b for a, b in zip(own, module.dilation, strict=True)]
+    seen = wide.as_strided(
+        (n, *extent, *kernel, x.shape[1]), (wide.stride(0), *steps, *apart, wide.stride(-1))
+    )
+    given = back.movedim(1, -1).reshape(n, -1, outputs).transpose(1, 2)
+    places = given.shape[-1]
+    return torch.bmm(given, seen.reshape(n, places, -1)).view(n, outputs, *kernel, x.shape[1]).movedim(-1, 2)
 
 
 def _unfolded(module: Any, x: Tensor, back: Tensor) -> Tensor:
