@@ -73,5 +73,5 @@ def test_likelihood_ratios_of_shadow_models_tell_members_only_where_the_noise_is
 def test_many_shadow_models_tell_hardly_more_than_the_budget_allows() -> None:
     strict, loose = Protection(epsilon=1.0, clip=1.0), Protection(epsilon=8.0, clip=1.0)
     found = {p: lira(*scores_of(p, shadows=64, n=100, steps=60)) for p in (OFF, loose, strict)}
-    assert found[OFF] > 0.97
-    assert found[strict] < 0.58 and found[strict] < found[loose] < found[OFF]
+    assert found[OFF] > 0.95
+    assert found[strict] < 0.6 and found[strict] < found[loose] < found[OFF]
