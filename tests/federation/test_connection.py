@@ -261,3 +261,15 @@ def test_rounds_leave_out_and_name_a_site_of_nan_weights_and_one_that_never_answ
     for running, stop in nodes:
         stop.set()
         running.join(timeout=20)
+
+
+def test_a_site_that_ends_while_the_coordinator_is_away_ends_quietly(tmp_path: Path) -> None:
+    make_authority(tmp_path, ("127.0.0.1",))
+    stop = threading.Event()
+    stop.set()
+    connection = Connection(
+        "127.0.0.1:1", tmp_path / "ca.crt", make_key(tmp_path / "site"), told=lambda _: None, stop=stop
+    )
+    connection.enter()
+    connection.enter()  # as after a coordinator that was away, whose site has been told to end
+    assert connection.receive() is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -127,7 +128,10 @@ def test_on_two_hosts_only_the_sites_open_connections_and_only_to_one_port(tmp_p
     if shutil.which("ip") is None or subprocess.run([*apart, "ip", "link"], capture_output=True).returncode:
         pytest.skip("this system does not let a user make network namespaces, or has no ip command")
     program = Path(__file__).with_name("two_hosts.py")
-    done = subprocess.run([*apart, sys.executable, program, tmp_path], capture_output=True, timeout=250)
+    found = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+    done = subprocess.run(
+        [*apart, sys.executable, program, tmp_path], capture_output=True, timeout=250, env=found
+    )
     assert done.returncode == 0, done.stderr.decode()[-3000:]
     seen = json.loads(done.stdout)
     assert seen["opened"] == [["10.77.0.2", "10.77.0.1", seen["port"]]]

@@ -15,7 +15,7 @@ import sys
 import threading
 from pathlib import Path
 
-from deployed import Federation
+from federation.deployed import Federation
 
 COORDINATOR, SITE = "10.77.0.1", "10.77.0.2"
 

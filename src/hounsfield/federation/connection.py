@@ -133,7 +133,7 @@ class Connection:
         self._try(lambda: self._client.DeactivateNode(leaving), gone=frozenset({412}))  # it was not there
         self._try(lambda: self._client.ActivateNode(coming))
         self._welcome, self._was_away = True, False
-        if not self._beats.is_alive():
+        if self._beats.ident is None:
             self._beats.start()
 
     def receive(self) -> Message | None:
