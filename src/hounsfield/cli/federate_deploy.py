@@ -17,7 +17,7 @@ from hounsfield.cli.options import as_json_option, changes_of, say_json
 if TYPE_CHECKING:
     from hounsfield.federation.desk import Status
 
-__all__ = ["COMMANDS", "approve", "resume", "run", "serve", "status"]
+__all__ = ["approve", "resume", "run", "serve", "status"]
 
 folder_option = click.option(
     "--folder",
@@ -177,9 +177,6 @@ def status(folder: Path, as_json: bool) -> None:
     for knock in found.knocks if served else ():
         click.echo(f"  asks to be let in                 {knock['fingerprint']}")
     _say_run(found)
-
-
-COMMANDS = (serve, approve, run, resume, status)
 
 
 def ended() -> threading.Event:

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hounsfield.core.errors import BadInput
+from hounsfield.core.evidence import Finding
 from hounsfield.core.plan import Federation
 from hounsfield.federation.flower import Message
 from hounsfield.federation.messages import metrics_of, refusal_of, vector_of
 
-__all__ = ["Sound", "contrary_sites", "sound"]
+__all__ = ["Sound", "contrary_findings", "contrary_sites", "sound"]
 
 Vector = NDArray[np.float32]
 
@@ -103,3 +104,11 @@ def contrary_sites(history: Sequence[Mapping[str, Any]]) -> dict[str, str]:
                 "its labels exchanged?"
             )
     return found
+
+
+def contrary_findings(history: Sequence[Mapping[str, Any]]) -> tuple[Finding, ...]:
+    """The sites of `contrary_sites` as warnings of a report."""
+    return tuple(
+        Finding("site_contradicts_others", group=name, level="warning", note=why)
+        for name, why in contrary_sites(history).items()
+    )

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hounsfield.core.case import LabelEncoding
-from hounsfield.core.clinical import Clinical, Plot, PlotSeries
+from hounsfield.core.clinical import Clinical
 from hounsfield.federation.arms import ALONE, FEDERATED, OWN, POOLED, Scored
+from hounsfield.federation.round_tables import History, bytes_of_round, course, missing
 from hounsfield.metrics.discrimination import auroc
 from hounsfield.metrics.heterogeneity import holm
 from hounsfield.metrics.intervals import Estimate
@@ -67,7 +68,7 @@ def chapter(
     found: Sequence[SiteResult],
     scored: Sequence[Scored],
     encoding: LabelEncoding,
-    history: Sequence[Mapping[str, Any]],
+    history: History,
     *,
     weights_bytes: int,
     notes: Sequence[str] = (),
@@ -94,11 +95,11 @@ def chapter(
         tables={
             "Each site under each arm, the worst first (AUROC on its own test cases)": _by_site(found),
             "Models that were trained at one site alone, at each site (AUROC)": _transfer(found),
-            "Bytes of a round, by site": _bytes(history, weights_bytes),
+            "Bytes of a round, by site": bytes_of_round(history, weights_bytes),
             **({"Privacy that was spent on each patient, by site": list(spent)} if spent else {}),
-            **({"Rounds in which a site was missing": gone} if (gone := _missing(history)) else {}),
+            **({"Rounds in which a site was missing": gone} if (gone := missing(history)) else {}),
         },
-        plots=_course(history),
+        plots=course(history),
         untested=_untested(found),
     )
 
@@ -152,43 +153,6 @@ def _transfer(found: Sequence[SiteResult]) -> list[Row]:
         | {f"of {name}": _cell(r.arms[ALONE] if name == r.name else r.foreign[name]) for name in names}
         for r in found
     ]
-
-
-def _bytes(history: Sequence[Mapping[str, Any]], weights_bytes: int) -> list[Row]:
-    if not history:
-        return []
-    last = history[-1]
-    return [
-        {
-            "site": name,
-            "to the site": sent,
-            "from the site": last["bytes_from_sites"].get(name),
-            "weights": weights_bytes,
-            "times the weights": round(max(sent, last["bytes_from_sites"].get(name, 0)) / weights_bytes, 3),
-        }
-        for name, sent in last["bytes_to_sites"].items()
-    ]
-
-
-def _missing(history: Sequence[Mapping[str, Any]]) -> list[Row]:
-    return [
-        {"round": r["round"], "site": name, "why": why}
-        for r in history
-        for name, why in [*r["left_out"].items(), *((late, "no answer in time") for late in r["late"])]
-    ]
-
-
-def _course(history: Sequence[Mapping[str, Any]]) -> tuple[Plot, ...]:
-    """What the common weights lose at each site before it learns, round by round."""
-    names = sorted({name for r in history for name in r["losses"]})
-    series = []
-    for name in names:
-        told = [(r["round"], r["losses"][name]["before"]) for r in history if name in r["losses"]]
-        series.append(PlotSeries(name, [float(x) for x, _ in told], [y for _, y in told]))
-    if not series:
-        return ()
-    note = "Measured on cases that the site learns from, before it learns in that round."
-    return (Plot("Loss of the common weights at each site", "round", "loss", tuple(series), note=note),)
 
 
 def _untested(found: Sequence[SiteResult]) -> tuple[str, ...]:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
 
-from hounsfield.core.clinical import Clinical, Plot, PlotSeries
+from hounsfield.core.clinical import Clinical
 from hounsfield.core.evidence import Evidence, Finding
 from hounsfield.core.model import Model
-from hounsfield.federation.checks import contrary_sites
+from hounsfield.federation.checks import contrary_findings
 from hounsfield.federation.privacy.pooled_counts import pooled
+from hounsfield.federation.round_tables import History, bytes_of_round, course, missing
 from hounsfield.steps.clinical import with_clinical
 
-__all__ = ["bytes_of_round", "course", "evidence_of", "missing"]
+__all__ = ["evidence_of"]
 
-Row = dict[str, Any]
-History = Sequence[Mapping[str, Any]]
 Counted = Mapping[str, Mapping[str, NDArray[Any]]]
 
 
@@ -36,44 +35,6 @@ def evidence_of(
         context=_context(model),
     )
     return with_clinical(evidence, _chapter(counts, silent, history, weights_bytes))
-
-
-def bytes_of_round(history: History, weights_bytes: int) -> list[Row]:
-    """What the last round carried to each site and from it, beside the bytes of the weights."""
-    if not history:
-        return []
-    to, back = history[-1]["bytes_to_sites"], history[-1]["bytes_from_sites"]
-    return [
-        {
-            "site": name,
-            "to the site": sent,
-            "from the site": back.get(name),
-            "weights": weights_bytes,
-            "times the weights": round(max(sent, back.get(name, 0)) / weights_bytes, 3),
-        }
-        for name, sent in to.items()
-    ]
-
-
-def missing(history: History) -> list[Row]:
-    """Rounds in which a site was missing, and why."""
-    return [
-        {"round": r["round"], "site": name, "why": why}
-        for r in history
-        for name, why in [*r["left_out"].items(), *((late, "no answer in time") for late in r["late"])]
-    ]
-
-
-def course(history: History) -> tuple[Plot, ...]:
-    """What the common weights lose at each site before it learns, round by round."""
-    series = []
-    for name in sorted({name for r in history for name in r["losses"]}):
-        told = [(r["round"], r["losses"][name]["before"]) for r in history if name in r["losses"]]
-        series.append(PlotSeries(name, [float(x) for x, _ in told], [y for _, y in told]))
-    if not series:
-        return ()
-    note = "Measured on cases that the site learns from, before it learns in that round."
-    return (Plot("Loss of the common weights at each site", "round", "loss", tuple(series), note=note),)
 
 
 def _chapter(counts: Counted, silent: Mapping[str, str], history: History, weights_bytes: int) -> Clinical:
@@ -110,11 +71,7 @@ def _chapter(counts: Counted, silent: Mapping[str, str], history: History, weigh
 def _audit(silent: Mapping[str, str], history: History) -> tuple[Finding, ...]:
     """What a reader must know of the sites."""
     quiet = [Finding("site_not_evaluated", group=n, level="warning", note=why) for n, why in silent.items()]
-    odd = [
-        Finding("site_contradicts_others", group=name, level="warning", note=why)
-        for name, why in contrary_sites(history).items()
-    ]
-    return (*quiet, *odd)
+    return (*quiet, *contrary_findings(history))
 
 
 def _context(model: Model) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from hounsfield.core.model import Calibration, Model, OperatingPoint
 from hounsfield.core.predictions import Predictions
 from hounsfield.federation.agreement import Agreement
 from hounsfield.federation.arms import FEDERATED, Scored
+from hounsfield.federation.checks import contrary_findings
 from hounsfield.federation.comparison import SiteResult, chapter
 from hounsfield.federation.kept_rounds import Kept
 from hounsfield.federation.local_training import layout_of
@@ -170,13 +171,7 @@ def _give_mean_layers(network: object, sites: Sequence[Site]) -> None:
 
 def _audit(refused: Mapping[str, str], kept: Kept) -> tuple[Finding, ...]:
     """What a reader must know of the sites: who took no part, whose labels contradict the others'."""
-    from hounsfield.federation.checks import contrary_sites
-
     left = [
         Finding("site_took_no_part", group=name, level="warning", note=why) for name, why in refused.items()
     ]
-    odd = [
-        Finding("site_contradicts_others", group=name, level="warning", note=why)
-        for name, why in contrary_sites(kept.history).items()
-    ]
-    return (*left, *odd)
+    return (*left, *contrary_findings(kept.history))
