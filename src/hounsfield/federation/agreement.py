@@ -16,13 +16,13 @@ from hounsfield.core.errors import BadInput
 from hounsfield.core.plan import Plan
 from hounsfield.federation.facts import SiteFacts
 from hounsfield.federation.proposal import Proposal
+from hounsfield.networks import EITHER_NORM
 from hounsfield.steps.design import design
-from hounsfield.steps.encode_labels import ordered_classes
+from hounsfield.steps.encode_labels import one_spelling, ordered_classes
 from hounsfield.steps.fingerprint import Fingerprint
 
 __all__ = ["Agreement", "agreed", "federated_plan", "merged"]
 
-_EITHER_NORM = ("plain", "compact")
 _MOST_LOCAL = 10
 _SET_BY_USER = "set by the user"
 
@@ -91,7 +91,7 @@ def federated_plan(
         "validation.members": (1, "one network that all sites train"),
         "export.int8": (False, "off"),
     }  # fmt: skip
-    if plan.network.name in _EITHER_NORM:
+    if plan.network.name in EITHER_NORM:
         wanted["network.norm"] = ("group", "no statistics of a batch are mixed among sites or leave one")
     if federation.strategy == "scaffold":
         wanted["fit.optimiser"] = ("sgd", "SCAFFOLD corrects plain gradient steps")
@@ -116,7 +116,7 @@ def merged(facts: Mapping[str, SiteFacts]) -> tuple[Fingerprint, tuple[str, ...]
     n = np.array([t.n for t in told], np.float64)
     counts: Counter[str] = Counter()
     for f in facts.values():
-        counts.update({_plain(name): k for name, k in f.patients_by_class.items() if k is not None})
+        counts.update({one_spelling(name): k for name, k in f.patients_by_class.items() if k is not None})
     known = [k for k in counts.values() if k]
     modalities = {t.modality for t in told}
     sharp = max(t.sharpness_auroc for t in told)
@@ -175,24 +175,24 @@ def _common_classes(
     """The encoding of most sites, and those with other classes, each with a sentence."""
     votes: Counter[tuple[str, ...]] = Counter()
     if classes:
-        votes[tuple(map(_plain, classes))] += 1
+        votes[tuple(map(one_spelling, classes))] += 1
     else:
         for told in facts.values():
-            votes[tuple(sorted(map(_plain, told.classes)))] += 1
+            votes[tuple(sorted(map(one_spelling, told.classes)))] += 1
     if not votes:
         raise BadInput("no site has told its facts; expected at least 2")
     wanted = _leading(votes)
     if wanted is None:
         listed = "; ".join(f"{name}: {', '.join(told.classes)}" for name, told in facts.items())
         raise BadInput(f"the sites do not agree on their classes ({listed}); name them with --classes")
-    spelled = {_plain(c): c for told in facts.values() for c in told.classes} | {
-        _plain(c): c for c in classes
+    spelled = {one_spelling(c): c for told in facts.values() for c in told.classes} | {
+        one_spelling(c): c for c in classes
     }
     several = Counter(told.kind == "multilabel" for told in facts.values()).most_common(1)[0][0]
     kind = "multilabel" if several else "binary" if len(wanted) == 2 else "multiclass"
     refused = {}
     for name, told in facts.items():
-        mine = set(map(_plain, told.classes))
+        mine = set(map(one_spelling, told.classes))
         alike = (told.kind == "multilabel") == several
         if not alike or not mine <= wanted or (several and mine != wanted):
             refused[name] = (
@@ -209,11 +209,6 @@ def _leading(votes: Counter[tuple[str, ...]]) -> set[str] | None:
     most = max(votes.values())
     leading = [set(names) for names, n in votes.items() if n == most]
     return next((names for names in leading if all(names >= other for other in leading)), None)
-
-
-def _plain(name: str) -> str:
-    """A class's name as sites may spell it alike."""
-    return " ".join(name.casefold().replace("_", " ").split())
 
 
 def _refuse_impossible(plan: Plan) -> None:

@@ -16,7 +16,6 @@ from hounsfield.core.model import Calibration
 from hounsfield.core.plan import Plan
 from hounsfield.federation.layout import Vector
 from hounsfield.federation.local_training import LocalTraining, first_weights
-from hounsfield.federation.own_state import OwnState
 from hounsfield.federation.proposal import Proposal
 from hounsfield.federation.site import Site
 from hounsfield.federation.site_cases import encoded_as, patients_of
@@ -77,8 +76,7 @@ def _scored(
         logits = with_own.logits(weights, rows).astype(np.float64)
         return probabilities(logits, proposal.encoding, Calibration())
 
-    own_layers = OwnState(site.folder / "own", proposal.hash).before(proposal.plan.federation.rounds + 1)
-    training.give_kept({k: v for k, v in own_layers.items() if k != "control"})
+    training.give_kept(site.own.before(proposal.plan.federation.rounds + 1))
     scores = {FEDERATED: by(common, training)}
     tuning = proposal.plan.federation.fine_tune_epochs
     if tuning:

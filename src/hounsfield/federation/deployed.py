@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from hounsfield.core.errors import BadInput, HounsfieldError
 from hounsfield.core.plan import Plan
-from hounsfield.federation.flower import Grid, Message
-from hounsfield.federation.messages import ask_facts, config_of, refusal_of
-from hounsfield.federation.proposal import package_version
+from hounsfield.federation.flower import Grid
+from hounsfield.federation.messages import ask_facts
 from hounsfield.io.files import write_json, write_text
 
 if TYPE_CHECKING:
@@ -114,42 +113,24 @@ def _agreed(grid: Grid, plan: Plan, folder: Path, *, names: Mapping[int, str], t
 
 
 def _facts(grid: Grid, plan: Plan, *, names: Mapping[int, str], told: Told) -> dict[str, SiteFacts]:
-    from hounsfield.federation.facts import SiteFacts
+    from hounsfield.federation.facts import facts_in
 
     asks = [
         ask_facts(node, smallest_n=plan.federation.smallest_n)
         for node in sorted(grid.get_node_ids())
         if node in names
     ]
-    found: dict[str, SiteFacts] = {}
-    why: list[str] = []
-    for answer in grid.send_and_receive(asks, timeout=60 * plan.federation.round_minutes):
-        name, refusal = names[int(answer.metadata.src_node_id)], refusal_of(answer)
-        fault = _other_version(answer) if refusal is None else refusal.sentence
-        if not fault:
-            try:
-                found[name] = SiteFacts.from_json(str(config_of(answer)["facts"]))
-            except BadInput as error:
-                fault = str(error)
-        if fault:
-            why.append(f"{name} tells no facts: {fault}")
-            told(why[-1])
+    answers = grid.send_and_receive(asks, timeout=60 * plan.federation.round_minutes)
+    found, silent = facts_in(answers, names)
+    why = [f"{name} tells no facts: {fault}" for name, fault in silent.items()]
+    for sentence in why:
+        told(sentence)
     if len(found) < plan.federation.smallest_sites:
         raise HounsfieldError(
             f"{len(found)} sites told their facts; expected at least {plan.federation.smallest_sites} "
             f"({'; '.join(why) or 'the others did not answer in time'}); mend that, and go on with resume"
         )
     return found
-
-
-def _other_version(answer: Message) -> str:
-    """What to say of a site that runs another version, "" where it runs this one."""
-    theirs = str(config_of(answer).get("version", "unknown"))
-    if theirs == package_version():
-        return ""
-    return (
-        f"it runs hounsfield {theirs} and the coordinator {package_version()}; install one version everywhere"
-    )
 
 
 def _kept_proposal(folder: Path) -> Proposal | None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from hounsfield.core.cohort import Cohort
 from hounsfield.core.errors import BadInput
+from hounsfield.federation.flower import Message
+from hounsfield.federation.messages import config_of, refusal_of
+from hounsfield.federation.proposal import package_version
 from hounsfield.io.pixel_store import PixelStore
 from hounsfield.steps.fingerprint import Fingerprint, fingerprint
 
-__all__ = ["SiteFacts", "facts_of"]
+__all__ = ["SiteFacts", "facts_in", "facts_of"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,24 @@ class SiteFacts:
             ) from error
 
 
+def facts_in(
+    answers: Iterable[Message], names: Mapping[int, str]
+) -> tuple[dict[str, SiteFacts], dict[str, str]]:
+    """What sites answered to `messages.ask_facts`, by name; of the others why they tell nothing."""
+    found: dict[str, SiteFacts] = {}
+    silent: dict[str, str] = {}
+    for answer in answers:
+        name, refusal = names[int(answer.metadata.src_node_id)], refusal_of(answer)
+        if fault := _other_version(answer) if refusal is None else refusal.sentence:
+            silent[name] = fault
+            continue
+        try:
+            found[name] = SiteFacts.from_json(str(config_of(answer)["facts"]))
+        except BadInput as error:
+            silent[name] = str(error)
+    return found, silent
+
+
 def facts_of(cohort: Cohort, store: PixelStore, *, smallest_n: int, version: str) -> SiteFacts:
     """The facts of a site's development cases.
 
@@ -72,10 +94,16 @@ def facts_of(cohort: Cohort, store: PixelStore, *, smallest_n: int, version: str
         counts[name] = n if n >= smallest_n else None
     facts = fingerprint(cohort, store)
     if None in counts.values():
-        facts = _without_imbalance(facts)
+        facts = replace(facts, imbalance=1.0)
     encoding = cohort.encoding
     return SiteFacts(encoding.kind, names, encoding.target, counts, facts, version)
 
 
-def _without_imbalance(facts: Fingerprint) -> Fingerprint:
-    return replace(facts, imbalance=1.0)
+def _other_version(answer: Message) -> str:
+    """What to say of a site that runs another version, "" where it runs this one."""
+    theirs = str(config_of(answer).get("version", "unknown"))
+    if theirs == package_version():
+        return ""
+    return (
+        f"it runs hounsfield {theirs} and the coordinator {package_version()}; install one version everywhere"
+    )

@@ -6,20 +6,35 @@ It is Flower's `Grid`, so that the rounds cannot tell a simulation from a deploy
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hounsfield.core.errors import HounsfieldError
 from hounsfield.federation.flower import Grid, Message, RecordDict
-from hounsfield.federation.messages import Reason, refused
+from hounsfield.federation.messages import Answer, Reason, refused
 
-__all__ = ["Answer", "InProcessGrid"]
-
-Answer = Callable[[Message], Message]
-"""A site: what it says to an ask."""
+__all__ = ["InProcessGrid", "OneRunGrid"]
 
 
-class InProcessGrid(Grid):
+class OneRunGrid(Grid):
+    """What Flower wants of a grid beside its messages, where there is one run."""
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """A message to a site."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def set_run(self, run: Any) -> None:
+        """Nothing: there is one run."""
+
+
+class InProcessGrid(OneRunGrid):
     """Sites by their number. `seconds` is the time that all answers took."""
 
     def __init__(self, sites: Mapping[int, Answer]) -> None:
@@ -40,19 +55,6 @@ class InProcessGrid(Grid):
         """The sites' answers, one after another; a site that fails with a sentence answers with it."""
         return [self._answered(message) for message in messages]
 
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """A message to a site."""
-        return Message(
-            content, dst_node_id=dst_node_id, message_type=message_type, group_id=group_id, ttl=ttl
-        )
-
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Have asks answered; the names by which `pull_messages` gives the answers."""
         names: list[str] = []
@@ -64,9 +66,6 @@ class InProcessGrid(Grid):
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """Answers to asks that were pushed, each given once."""
         return [self._answers.pop(name) for name in message_ids if name in self._answers]
-
-    def set_run(self, run: Any) -> None:
-        """Nothing: there is one run."""
 
     @property
     def run(self) -> Any:

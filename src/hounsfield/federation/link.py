@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hounsfield.core.errors import BadInput
 from hounsfield.federation.approved import node_id_of
-from hounsfield.federation.flower import Error, Grid, Message, RecordDict, need
+from hounsfield.federation.flower import Error, Message, need
+from hounsfield.federation.grid import OneRunGrid
 
 if TYPE_CHECKING:
     from flwr.server.superlink.linkstate import LinkState, LinkStateFactory
@@ -113,7 +114,7 @@ class _Ask:
     gone_since: float = 0.0
 
 
-class LinkGrid(Grid):
+class LinkGrid(OneRunGrid):
     """The coordinator's end of the link, as Flower's strategies know it.
 
     `grace` seconds are given to a site that went away to come back, before its answer counts as lost; sites
@@ -132,25 +133,11 @@ class LinkGrid(Grid):
         self.link, self.grace, self.poll, self._noted = link, grace, poll, noted
         self._asked: dict[str, _Ask] = {}
 
-    def set_run(self, run: Run) -> None:
-        """There is one run, which the link began."""
-
     @property
     def run(self) -> Run:
         """The link's run, as Flower describes it."""
         found: Run = self.link.state.get_run_info(run_ids=[self.link.run_id])[0]
         return found
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """A message to one site."""
-        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> Iterable[int]:
         """The numbers of the sites that are there, ascending."""

@@ -17,7 +17,7 @@ with an error whose code names why. Secure aggregation adds messages of its own 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -48,6 +48,7 @@ __all__ = [
     "PROPOSE",
     "TRAIN",
     "WEIGHTS",
+    "Answer",
     "Item",
     "Reason",
     "Refusal",
@@ -78,6 +79,9 @@ if _identity._run_id is None:  # a message of Flower's asks whose it is; the lin
     _identity.task_id = _identity.run_id = _identity.node_id = 1
 
 Vector = NDArray[np.float32]
+Answer = Callable[[Message], Message]
+"""A site: what it says to an ask."""
+
 Scalar = int | float | str | bytes | bool
 
 

@@ -19,8 +19,7 @@ from hounsfield.core.errors import BadInput, HounsfieldError
 from hounsfield.federation.audit_log import AuditLog
 from hounsfield.federation.connection import Connection
 from hounsfield.federation.flower import Message
-from hounsfield.federation.messages import Reason, items_of, refusal_of, refused
-from hounsfield.federation.policy import Answer
+from hounsfield.federation.messages import Answer, Reason, items_of, refusal_of, refused
 
 __all__ = ["Node", "alone"]
 

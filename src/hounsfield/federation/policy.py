@@ -19,6 +19,7 @@ from hounsfield.federation.flower import Message
 from hounsfield.federation.messages import (
     FACTS,
     PROPOSE,
+    Answer,
     Reason,
     Refusal,
     ask_propose,
@@ -29,9 +30,7 @@ from hounsfield.federation.messages import (
 from hounsfield.federation.proposal import Proposal, package_version
 from hounsfield.io.files import write_json
 
-__all__ = ["Answer", "Guard", "Policy"]
-
-Answer = Callable[[Message], Message]
+__all__ = ["Guard", "Policy"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,10 +69,10 @@ class PrivateRounds:
             training.learner.network, self.terms, clip=federation.clip, noise=noise,
             expected=self.draws.expected,
         )  # fmt: skip
-        rates = []
+        rates, secret = [], self.ledger.secret
         with step:
             for place in range(count):
-                rng = secret_rng(self.ledger.secret, self.run, number, digest, place)
+                rng = secret_rng(secret, self.run, number, digest, place)
                 done = (number - 1) * federation.local_epochs * self.steps + place
                 rates.append(fixed or rate_at(training.plan.fit, min(done, whole), whole))
                 set_rate(training.learner.optimiser, rates[-1])

@@ -19,11 +19,11 @@ from hounsfield.core.progress import Progress, Silent
 from hounsfield.federation.agreement import Agreement, agreed
 from hounsfield.federation.arms import scored_arms
 from hounsfield.federation.comparison import SiteResult, results
-from hounsfield.federation.facts import SiteFacts
+from hounsfield.federation.facts import facts_in
 from hounsfield.federation.grid import InProcessGrid
 from hounsfield.federation.kept_rounds import Kept
 from hounsfield.federation.local_training import first_weights
-from hounsfield.federation.messages import ask_facts, config_of, refusal_of
+from hounsfield.federation.messages import ask_facts
 from hounsfield.federation.rounds import Rounds
 from hounsfield.federation.site import Site
 from hounsfield.federation.site_cases import SiteCases, divided, looked_at, of_folder
@@ -160,14 +160,8 @@ def _agreement(
     """The common plan, from what the sites tell; of an interrupted run the one that it began with."""
     with clock.step("agree", f"{len(names)} sites") as said:
         smallest = int(asked.changes.get("federation.smallest_n", _federation(asked.plan).smallest_n))
-        facts: dict[str, SiteFacts] = {}
-        refused: dict[str, str] = {}
-        for reply in grid.send_and_receive(ask_facts(node, smallest_n=smallest) for node in names):
-            name, refusal = names[int(reply.metadata.src_node_id)], refusal_of(reply)
-            if refusal is None:
-                facts[name] = SiteFacts.from_json(str(config_of(reply)["facts"]))
-            else:
-                refused[name] = refusal.sentence
+        asks = [ask_facts(node, smallest_n=smallest) for node in names]
+        facts, refused = facts_in(grid.send_and_receive(asks), names)
         if len(facts) < 2:
             why = "; ".join(f"{name}: {said}" for name, said in refused.items())
             raise BadInput(f"{len(facts)} site(s) can take part ({why}); expected at least 2")

@@ -124,8 +124,7 @@ class Site:
 
     def trained(self, weights: Vector, number: int, *, common: Vector | None = None) -> Trained:
         """One round from the common weights (P,), with what is the site's own taken up and laid down."""
-        own = OwnState(self.folder / "own", self._accepted().hash)
-        training = self.training
+        own, training = self.own, self.training
         control = None
         mine = own.before(number)
         training.give_kept(mine)
@@ -139,6 +138,11 @@ class Site:
         if control is None or found.control is None:
             return found
         return Trained(found.weights, found.n, found.metrics, found.control - control[1])
+
+    @property
+    def own(self) -> OwnState:
+        """What is the site's own from round to round under the accepted plan."""
+        return OwnState(self.folder / "own", self._accepted().hash)
 
     def _facts(self, ask: Message) -> Message:
         cohort = self.cases.cohort

@@ -21,6 +21,7 @@ from hounsfield.io.pixel_store import PixelStore
 from hounsfield.pipeline.path import look
 from hounsfield.steps.audit import link_pairs, refuse_leakage
 from hounsfield.steps.duplicates import Pair
+from hounsfield.steps.encode_labels import one_spelling
 from hounsfield.steps.gather import Question, resplit
 from hounsfield.steps.study import Clock, Looked, Study
 
@@ -98,14 +99,14 @@ def encoded_as(cohort: Cohort, encoding: LabelEncoding) -> Cohort:
     Names count as alike in any spelling of case, "_" and blanks. Raises BadInput for a class that the common
     encoding does not know.
     """
-    where = {_plain(name): k for k, name in enumerate(encoding.classes)}
-    unknown = [c for c in cohort.encoding.classes if _plain(c) not in where]
+    where = {one_spelling(name): k for k, name in enumerate(encoding.classes)}
+    unknown = [c for c in cohort.encoding.classes if one_spelling(c) not in where]
     if unknown:
         raise BadInput(
             f'the site has a class "{unknown[0]}"; expected {", ".join(encoding.classes)}; correct the '
             "labels, or leave such images out with --classes"
         )
-    numbers = [where[_plain(c)] for c in cohort.encoding.classes]
+    numbers = [where[one_spelling(c)] for c in cohort.encoding.classes]
 
     def again(case: Case) -> Case:
         if case.answer is None:
@@ -137,7 +138,3 @@ def _places(cases: Sequence[Case], by: str) -> dict[str, str]:
         name = case.groups.get(by, "")
         count[name] = count.get(name, 0) + 1
     return {patient: max(sorted(count), key=lambda k: count[k]) for patient, count in seen.items()}
-
-
-def _plain(name: str) -> str:
-    return " ".join(name.casefold().replace("_", " ").split())

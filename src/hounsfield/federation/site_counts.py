@@ -10,7 +10,6 @@ from hounsfield.core.case import Case
 from hounsfield.core.errors import HounsfieldError
 from hounsfield.core.model import Calibration
 from hounsfield.federation.layout import Vector
-from hounsfield.federation.own_state import OwnState
 from hounsfield.federation.privacy.shared_counts import Counts, counted
 from hounsfield.federation.site_cases import encoded_as
 from hounsfield.tasks.classification import answers_of, probabilities, targets_of
@@ -35,7 +34,7 @@ def counts_at(site: Site, weights: Vector, number: int) -> tuple[Counts, int]:
     if not cases:
         raise HounsfieldError("the site holds no case back to evaluate on; give it a test part")
     training = site.training
-    training.give_kept(OwnState(site.folder / "own", proposal.hash).before(number + 1))
+    training.give_kept(site.own.before(number + 1))
     logits = training.logits(weights, site.prepared.rows([c.id for c in cases]))
     scores = probabilities(logits.astype(np.float64), encoding, Calibration())
     names = encoding.classes if encoding.outputs > 1 else (encoding.positive_name,)

@@ -16,11 +16,12 @@ from hounsfield.networks.families import FAMILIES
 if TYPE_CHECKING:
     from hounsfield.networks.classifier import Classifier
 
-__all__ = ["NETWORKS", "TIMM_PREFIX", "Builder", "build"]
+__all__ = ["EITHER_NORM", "NETWORKS", "TIMM_PREFIX", "Builder", "build"]
 
 TIMM_PREFIX = "timm:"
 
-_EITHER_NORM = ("plain", "compact", "attention")
+EITHER_NORM = ("plain", "compact", "attention")
+"""Networks that normalise by the batch or by groups of channels, as the plan says."""
 
 
 class Builder(Protocol):
@@ -85,10 +86,10 @@ def build(
             "expected -1 (train everything), 0 (only the head) or a number of layers, and a share from 0 to "
             "below 1; correct the plan"
         )
-    if network.norm != "batch" and network.name not in _EITHER_NORM:
+    if network.norm != "batch" and network.name not in EITHER_NORM:
         raise BadInput(
             f'network.norm is {network.norm}, and network "{network.name}" has the normalisation that it was '
-            f"made with; leave network.norm out, or choose {' or '.join(_EITHER_NORM)}"
+            f"made with; leave network.norm out, or choose {' or '.join(EITHER_NORM)}"
         )
     builder = _builder(network.name)
     if seed is None:

@@ -10,7 +10,7 @@ from hounsfield.core.errors import BadInput
 from hounsfield.core.redact import listed, looks_like_ids
 from hounsfield.core.registry import nearest
 
-__all__ = ["encoding_of", "known_labels", "label_texts", "ordered_classes", "restrict"]
+__all__ = ["encoding_of", "known_labels", "label_texts", "one_spelling", "ordered_classes", "restrict"]
 
 MOST_CLASSES = 60
 MISSING = ("", "nan", "na", "n/a")
@@ -21,6 +21,15 @@ HEALTHY = ("normal", "healthy", "control", "controls", "negative", "unremarkable
 HEALTHY_WHOLE = ("neg", "none", "false", "absent", "cn", "hc", "n")
 NEGATIONS = ("no", "not", "without", "neg", "absence")
 PREFIXES = ("non", "not", "no", "neg", "un")
+
+
+def one_spelling(name: str) -> str:
+    """A class's name by which spellings of other case, "_" and blanks count as alike.
+
+    >>> one_spelling(" No_Finding "), one_spelling("no finding")
+    ('no finding', 'no finding')
+    """
+    return " ".join(name.casefold().replace("_", " ").split())
 
 
 def label_texts(

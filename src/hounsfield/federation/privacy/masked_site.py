@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +21,7 @@ from hounsfield.federation.messages import (
     PROPOSE,
     TRAIN,
     WEIGHTS,
+    Answer,
     Reason,
     config_of,
     metrics_of,
@@ -44,8 +44,6 @@ from hounsfield.federation.privacy.secure_messages import (
 from hounsfield.federation.proposal import Proposal
 
 __all__ = ["masked"]
-
-Answer = Callable[[Message], Message]
 
 
 @dataclass
