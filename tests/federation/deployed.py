@@ -273,9 +273,9 @@ class Federation:
     @property
     def served(self) -> bool:
         """True while a coordinator holds its folder."""
-        from hounsfield.federation.desk import is_served
+        from hounsfield.federation.party_folder import is_held
 
-        return is_served(self.coordinator)
+        return is_held(self.coordinator)
 
     @property
     def status(self) -> Any:

@@ -10,8 +10,8 @@ import pytest
 from hounsfield.core.errors import BadInput
 from hounsfield.core.plan import Federation, Plan
 from hounsfield.federation.audit_log import NAME, check, entries
-from hounsfield.federation.desk import Order, Run, Status, is_served, leave_order, run_folder, take_order
-from hounsfield.federation.node import alone
+from hounsfield.federation.desk import Order, Run, Status, leave_order, run_folder, take_order
+from hounsfield.federation.party_folder import alone, is_held
 from phantoms import hu
 
 KEY = "sha256:" + "ab" * 32
@@ -21,13 +21,13 @@ def test_an_order_is_taken_once_and_only_a_serving_coordinator_is_given_one(tmp_
     with pytest.raises(BadInput, match="begin hu federate serve"):
         leave_order(tmp_path, Order("run", "one"))
     with alone(tmp_path):
-        assert is_served(tmp_path)
+        assert is_held(tmp_path)
         leave_order(tmp_path, Order("run", "one"))
         with pytest.raises(BadInput, match="has not taken the last order"):
             leave_order(tmp_path, Order("run", "two"))
         assert take_order(tmp_path) == Order("run", "one")
         assert take_order(tmp_path) is None
-    assert not is_served(tmp_path)
+    assert not is_held(tmp_path)
 
 
 def test_a_damaged_order_is_no_order(tmp_path: Path) -> None:

@@ -107,7 +107,8 @@ def run(plan: Path, changes: tuple[str, ...], folder: Path, name: str, detach: b
     """Order a run of PLAN (a plan.json with a federation section) and follow it to its end."""
     from hounsfield.core.errors import BadInput
     from hounsfield.core.plan import Plan
-    from hounsfield.federation.desk import Order, Status, is_served, leave_order, run_folder
+    from hounsfield.federation.desk import Order, Status, leave_order, run_folder
+    from hounsfield.federation.party_folder import is_held
     from hounsfield.io.files import write_text
 
     if not plan.is_file():
@@ -117,7 +118,7 @@ def run(plan: Path, changes: tuple[str, ...], folder: Path, name: str, detach: b
         asked = asked.changed(changes_of(changes))
     if not asked.federation.on:
         raise BadInput('the plan is for one site; set federation.strategy, e.g. federation.strategy="fedavg"')
-    if is_served(folder) and Status.read(folder).run.on:
+    if is_held(folder) and Status.read(folder).run.on:
         raise BadInput("a run is going on; wait for it: hu federate status")
     name = name or datetime.now(UTC).strftime("run-%Y%m%d-%H%M%S")
     place = run_folder(folder, name)
@@ -125,7 +126,7 @@ def run(plan: Path, changes: tuple[str, ...], folder: Path, name: str, detach: b
         raise BadInput(
             f'there is a run "{name}" already; go on with it by hu federate resume, or give another --name'
         )
-    if is_served(folder):
+    if is_held(folder):
         write_text(place / "plan.json", asked.to_json())
     before = Status.read(folder).run.order
     leave_order(folder, Order("run", name))
@@ -162,9 +163,10 @@ def status(folder: Path, as_json: bool) -> None:
     """Say who is there, who asks to be let in, and how the run goes."""
     from dataclasses import asdict
 
-    from hounsfield.federation.desk import Status, is_served
+    from hounsfield.federation.desk import Status
+    from hounsfield.federation.party_folder import is_held
 
-    found, served = Status.read(folder), is_served(folder)
+    found, served = Status.read(folder), is_held(folder)
     if as_json:
         say_json({"served": served, **asdict(found)})
         return
@@ -199,11 +201,12 @@ def _follow(folder: Path, before: int) -> None:
     Raises Interrupted where the coordinator ends, GateRefused where the run fails.
     """
     from hounsfield.core.errors import GateRefused, Interrupted
-    from hounsfield.federation.desk import Status, is_served
+    from hounsfield.federation.desk import Status
+    from hounsfield.federation.party_folder import is_held
 
     said = ""
     while True:
-        served, found = is_served(folder), Status.read(folder).run
+        served, found = is_held(folder), Status.read(folder).run
         if found.order > before:
             if (note := f"{found.state}: {found.note}") != said:
                 said = note

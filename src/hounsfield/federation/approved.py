@@ -18,6 +18,7 @@ from typing import Literal
 
 from hounsfield.core.errors import BadInput
 from hounsfield.io.files import write_json
+from hounsfield.steps.signing_key import written_fingerprint
 
 __all__ = ["Approval", "Approved", "as_fingerprint", "node_id_of"]
 
@@ -118,12 +119,12 @@ def as_fingerprint(given: str) -> str:
     >>> as_fingerprint(" SHA256:" + "0F" * 32)[:11]
     'sha256:0f0f'
     """
-    digits = re.sub(r"^sha256:|[\s:]", "", given.strip().lower())
-    if not re.fullmatch("[0-9a-f]{64}", digits):
+    written = written_fingerprint(given)
+    if not written:
         raise BadInput(
             "the fingerprint is not sha256: and 64 hexadecimal digits; take it from what hu site init printed"
         )
-    return f"sha256:{digits}"
+    return written
 
 
 def node_id_of(fingerprint: str) -> int:

@@ -25,7 +25,7 @@ from hounsfield.federation.flower import Grid, Message
 from hounsfield.federation.keys import make_authority
 from hounsfield.federation.link import Link, LinkGrid
 from hounsfield.federation.messages import items_of, refusal_of
-from hounsfield.federation.node import alone
+from hounsfield.federation.party_folder import alone
 from hounsfield.federation.server import Server
 from hounsfield.io.files import write_json, write_text
 

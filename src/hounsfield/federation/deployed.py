@@ -70,7 +70,8 @@ def serve_site(
     from hounsfield.federation.audit_log import NAME, AuditLog
     from hounsfield.federation.connection import Connection
     from hounsfield.federation.keys import fingerprint, load_key
-    from hounsfield.federation.node import Node, alone
+    from hounsfield.federation.node import Node
+    from hounsfield.federation.party_folder import alone
     from hounsfield.federation.policy import Guard, Policy
     from hounsfield.federation.site import Site
     from hounsfield.federation.site_cases import of_folder

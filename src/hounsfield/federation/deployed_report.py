@@ -75,16 +75,13 @@ def _audit(silent: Mapping[str, str], history: History) -> tuple[Finding, ...]:
 
 
 def _context(model: Model) -> dict[str, Any]:
-    from hounsfield.steps.facts import versions
+    from hounsfield.steps.facts import meaning_of, versions
 
-    encoding, federation = model.encoding, model.plan.federation
+    federation = model.plan.federation
     return {
         "task": model.plan.task,
         "application": model.plan.application,
-        "kind": encoding.kind,
-        "classes": list(encoding.classes),
-        "positive": encoding.positive_name if encoding.kind == "binary" else "",
-        "target": list(encoding.target),
+        **meaning_of(model),
         **versions(),
         "plan_digest": model.plan.digest(),
         "data_digest": model.data_digest,

@@ -6,7 +6,6 @@ Whoever may write in the folder may give orders; the folder's owner decides who 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import re
 from dataclasses import asdict, dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hounsfield.core.errors import BadInput
+from hounsfield.federation.party_folder import is_held
 from hounsfield.io.files import write_json
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "Run",
     "State",
     "Status",
-    "is_served",
     "leave_order",
     "run_folder",
     "take_order",
@@ -105,7 +104,7 @@ def run_folder(folder: Path, name: str) -> Path:
 
 def leave_order(folder: Path, order: Order) -> None:
     """Leave an order; BadInput where no coordinator is there to take it, or it has not taken the last one."""
-    if not is_served(folder):
+    if not is_held(folder):
         raise BadInput("no coordinator serves this folder; begin hu federate serve, or name its --folder")
     if (folder / _ORDER).exists():
         raise BadInput("the coordinator has not taken the last order yet; wait a second and try again")
@@ -124,15 +123,3 @@ def take_order(folder: Path) -> Order | None:
         order = None
     place.unlink(missing_ok=True)
     return order
-
-
-def is_served(folder: Path) -> bool:
-    """True if a coordinator's process holds this folder now."""
-    try:
-        with (folder / ".running").open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False

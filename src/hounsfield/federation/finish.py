@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from hounsfield.core.model import Calibration, Model, OperatingPoint
+from hounsfield.core.model import Model
 from hounsfield.federation.deployed_report import evidence_of
 from hounsfield.federation.flower import Grid
 from hounsfield.federation.kept_rounds import Kept
@@ -68,31 +68,19 @@ def _counted(
 
 def _model(proposal: Proposal, ended: Kept, folder: Path, *, sites: int) -> Model:
     """The common model as a directory that `hu predict` reads; under FedBN with normalisation as it began."""
+    from hounsfield.federation.common_model import half, write_common_model
     from hounsfield.federation.local_training import layout_of
-    from hounsfield.io.model_store import write_model
-    from hounsfield.networks.weights import save_weights
     from hounsfield.steps.learner import network_of_plan
 
     plan, encoding = proposal.plan, proposal.encoding
     network = network_of_plan(plan, encoding.outputs, seed=plan.seed)
     layout_of(plan, network).give(network, ended.weights)
-    home = folder / "model"
-    home.mkdir(parents=True, exist_ok=True)
-    save_weights(network, home / "member-0.safetensors")
-    halves = (0.5,) * encoding.outputs
-    point = OperatingPoint(halves, "half", "nothing: one half, since no site keeps cases back to choose on")
-    federation = plan.federation
-    card = {
-        "task": plan.task,
-        "application": plan.application or "none",
-        "target": ", ".join(encoding.target),
-        "network": f"{plan.network.name}, input {'×'.join(map(str, plan.input.size))}",
-        "learned": f"by {sites} sites in {ended.round} rounds ({federation.strategy})",
-        "plan hash": proposal.hash,
-        **privacy_facts(federation),
-    }
-    model = Model(
-        home, plan, encoding, ("member-0.safetensors",), point, Calibration(), ended.plan_hash[:16], card
+    return write_common_model(
+        folder / "model",
+        network,
+        proposal,
+        half(encoding),
+        data_digest=ended.plan_hash[:16],
+        learned=f"by {sites} sites in {ended.round} rounds ({plan.federation.strategy})",
+        rows=privacy_facts(plan.federation),
     )
-    write_model(model)
-    return model

@@ -6,9 +6,7 @@ leaves its folder and may be read by its owner only.
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
-import os
 import stat
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -16,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hounsfield.core.errors import BadInput
+from hounsfield.io.files import write_secret
+from hounsfield.steps.signing_key import fingerprint as fingerprint_of
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -70,7 +70,7 @@ def fingerprint(public: EllipticCurvePublicKey) -> str:
     from cryptography.hazmat.primitives import serialization as form
 
     raw = public.public_bytes(form.Encoding.DER, form.PublicFormat.SubjectPublicKeyInfo)
-    return f"sha256:{hashlib.sha256(raw).hexdigest()}"
+    return fingerprint_of(raw)
 
 
 def make_authority(folder: Path, hosts: tuple[str, ...]) -> None:
@@ -187,11 +187,7 @@ def _new_key(place: Path) -> EllipticCurvePrivateKey:
     secret = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
     place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     place.unlink(missing_ok=True)
-    descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secret)
-        file.flush()
-        os.fsync(file.fileno())
+    write_secret(place, secret)
     return key
 
 

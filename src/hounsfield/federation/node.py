@@ -5,23 +5,20 @@ No process is begun for a message and no code is fetched: what answers is a func
 
 from __future__ import annotations
 
-import fcntl
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from hounsfield.core.errors import BadInput, HounsfieldError
+from hounsfield.core.errors import HounsfieldError
 from hounsfield.federation.audit_log import AuditLog
 from hounsfield.federation.connection import Connection
 from hounsfield.federation.flower import Message
 from hounsfield.federation.messages import Answer, Reason, items_of, refusal_of, refused
 
-__all__ = ["Node", "alone"]
+__all__ = ["Node"]
 
 QUICK_S, SLOW_S = 0.2, 1.0
 """How often a site asks for messages: while a run goes on, and when nothing was asked for a minute."""
@@ -105,20 +102,6 @@ class Node:
             return refused(
                 message, Reason.FAILED, f"the site failed ({type(error).__name__}); its log says more"
             )
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold a party's folder for one process, until it ends or is killed; BadInput where another has it."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (folder / ".running").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BadInput(
-                "another process runs in this folder already; end it first, or name another"
-            ) from error
-        yield
 
 
 def _named(message: Message) -> dict[str, str]:

@@ -11,11 +11,12 @@ from hounsfield.core.case import Case
 from hounsfield.core.cohort import Cohort
 from hounsfield.core.evidence import Finding
 from hounsfield.core.index import Index
-from hounsfield.core.model import Calibration, Model, OperatingPoint
+from hounsfield.core.model import Calibration, Model
 from hounsfield.core.predictions import Predictions
 from hounsfield.federation.agreement import Agreement
 from hounsfield.federation.arms import FEDERATED, Scored
 from hounsfield.federation.checks import contrary_findings
+from hounsfield.federation.common_model import half
 from hounsfield.federation.comparison import SiteResult, chapter
 from hounsfield.federation.kept_rounds import Kept
 from hounsfield.federation.local_training import layout_of
@@ -137,11 +138,9 @@ def _model(
     home = folder.work / "common"
     home.mkdir(parents=True, exist_ok=True)
     save_weights(network, home / "weights.safetensors")
-    halves = (0.5,) * proposal.encoding.outputs
-    point = OperatingPoint(halves, "half", "nothing: one half, since no site keeps cases back to choose on")
     model = folder.model(
-        proposal.plan, proposal.encoding, (home / "weights.safetensors",), point, Calibration(),
-        cohort.digest(), phantom=phantom,
+        proposal.plan, proposal.encoding, (home / "weights.safetensors",), half(proposal.encoding),
+        Calibration(), cohort.digest(), phantom=phantom,
     )  # fmt: skip
     federation = proposal.plan.federation
     card = {

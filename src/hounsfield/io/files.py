@@ -19,7 +19,7 @@ from typing import Any
 
 from hounsfield.core.errors import BadInput
 
-__all__ = ["require_writable_folder", "whole_file", "write_bytes", "write_json", "write_text"]
+__all__ = ["require_writable_folder", "whole_file", "write_bytes", "write_json", "write_secret", "write_text"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -68,6 +68,16 @@ def write_bytes(path: Path | str, content: bytes) -> None:
     """Write bytes as a whole file; raises BadInput as `whole_file` does."""
     with whole_file(path) as unfinished, unfinished.open("wb") as file:
         file.write(content)
+
+
+def write_secret(path: Path, secret: bytes) -> None:
+    """Write a new file that only its owner may read; FileExistsError where there is one."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        path.chmod(0o600)
+        file.write(secret)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -16,7 +16,7 @@ from hounsfield.core.index import Index
 from hounsfield.core.model import Model
 from hounsfield.core.plan import Plan
 
-__all__ = ["context_of", "gates_of", "tables_of", "versions"]
+__all__ = ["context_of", "gates_of", "meaning_of", "tables_of", "versions"]
 
 MOST_SOURCES, MOST_SHOWN = 24, 8
 GATES = (
@@ -95,7 +95,7 @@ def context_of(model: Model, cohort: Cohort, seconds: Mapping[str, float], comma
     return {
         "task": plan.task,
         "application": plan.application,
-        **_asked(model),
+        **meaning_of(model),
         **versions(),
         "plan_digest": plan.digest(),
         "data_digest": model.data_digest,
@@ -111,7 +111,7 @@ def context_of(model: Model, cohort: Cohort, seconds: Mapping[str, float], comma
     }
 
 
-def _asked(model: Model) -> dict[str, Any]:
+def meaning_of(model: Model) -> dict[str, Any]:
     """What the outputs mean."""
     encoding = model.encoding
     if model.plan.task != "classification":

@@ -30,7 +30,7 @@ from hounsfield.core.plan import Plan
 from hounsfield.io.files import require_writable_folder, whole_file, write_text
 from hounsfield.steps.duplicates import Fingerprints
 
-__all__ = ["MARKER", "RunFolder", "evaluation_folder"]
+__all__ = ["MARKER", "RunFolder", "card_of", "evaluation_folder"]
 
 MARKER = ".hounsfield-run"
 """An empty file that says a folder is ours; it is locked while a process works there."""
@@ -47,6 +47,17 @@ LEARNED = (
 
 OWN_FOLDERS = ("cache", "work", "private", "model", "masks", "segmentations", "reports")
 OWN_FILES = ("plan.json", "state.json", "measurements.csv", "detections.csv", *sorted(RESULTS))
+
+
+def card_of(plan: Plan, encoding: LabelEncoding) -> dict[str, str]:
+    """The rows that a card of every model begins with."""
+    size = plan.input.size if plan.task == "classification" else plan.grid.patch
+    return {
+        "task": plan.task,
+        "application": plan.application or "none",
+        "target": ", ".join(encoding.target),
+        "network": f"{plan.network.name}, input {'×'.join(map(str, size))}",
+    }
 
 
 class RunFolder:
@@ -190,13 +201,7 @@ class RunFolder:
             with whole_file(home / name) as unfinished:
                 shutil.copyfile(source, unfinished)
             names.append(name)
-        size = plan.input.size if plan.task == "classification" else plan.grid.patch
-        card = {
-            "task": plan.task,
-            "application": plan.application or "none",
-            "target": ", ".join(encoding.target),
-            "network": f"{plan.network.name}, input {'×'.join(map(str, size))}",
-        }
+        card = card_of(plan, encoding)
         if phantom:
             card["phantom"] = "yes"
         start = re.split(r"[/\\]", plan.network.weights)[-1]

@@ -17,11 +17,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hounsfield.core.errors import BadInput
+from hounsfield.io.files import write_secret
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-__all__ = ["fingerprint", "key_folder", "own_fingerprint", "own_key", "wanted_fingerprint"]
+__all__ = [
+    "fingerprint",
+    "key_folder",
+    "own_fingerprint",
+    "own_key",
+    "wanted_fingerprint",
+    "written_fingerprint",
+]
 
 PRIVATE, PUBLIC = "signing-key.pem", "signing-key.pub.pem"
 LARGEST = 16_384
@@ -66,12 +74,22 @@ def own_fingerprint() -> str:
 
 
 def fingerprint(public: bytes) -> str:
-    """The SHA-256 of a raw public key (32 bytes), by which people tell keys apart.
+    """The SHA-256 of a public key's bytes, by which people tell keys apart.
 
     >>> fingerprint(bytes(32))[:23]
     'sha256:66687aadf862bd77'
     """
     return f"sha256:{hashlib.sha256(public).hexdigest()}"
+
+
+def written_fingerprint(given: str) -> str:
+    """A fingerprint as a person wrote it, in its one form; "" for anything else.
+
+    >>> written_fingerprint(" SHA256:" + "0F" * 32)[:11]
+    'sha256:0f0f'
+    """
+    digits = re.sub(r"^sha256:|[\s:]", "", given.strip().lower())
+    return f"sha256:{digits}" if re.fullmatch("[0-9a-f]{64}", digits) else ""
 
 
 def wanted_fingerprint(given: str) -> str:
@@ -82,9 +100,8 @@ def wanted_fingerprint(given: str) -> str:
     >>> wanted_fingerprint("SHA256:" + "AB" * 32)[:15]
     'sha256:abababab'
     """
-    written = re.sub(r"^sha256:|[\s:]", "", given.strip().lower())
-    if re.fullmatch("[0-9a-f]{64}", written):
-        return f"sha256:{written}"
+    if written := written_fingerprint(given):
+        return written
     if not Path(given).is_file():
         raise BadInput(
             "--key is neither a fingerprint (sha256: and 64 hexadecimal digits) nor a file; give what the "
@@ -103,7 +120,7 @@ def _make(place: Path) -> None:
     secret = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
     unfinished = place.with_name(f".{place.stem}.{secrets.token_hex(8)}")
     try:
-        _write_secret(unfinished, secret)
+        write_secret(unfinished, secret)
         if not _placed(unfinished, place):
             return
     finally:
@@ -112,15 +129,6 @@ def _make(place: Path) -> None:
     public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
     with suppress(OSError):
         place.with_name(PUBLIC).write_bytes(public)
-
-
-def _write_secret(path: Path, secret: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        path.chmod(0o600)
-        file.write(secret)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _placed(unfinished: Path, place: Path) -> bool:

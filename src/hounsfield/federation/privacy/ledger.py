@@ -15,7 +15,6 @@ rng = secret_rng(ledger.secret, plan_hash, number, digest_of_weights, step)
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import Any
 
 from hounsfield.core.errors import GateRefused, HounsfieldError
 from hounsfield.federation.privacy.accounting import Accountant, Steps, noise_for, spent
-from hounsfield.io.files import write_json
+from hounsfield.io.files import write_json, write_secret
 
 __all__ = ["BudgetSpent", "PrivacyLedger", "Spending"]
 
@@ -80,8 +79,9 @@ allows 8 at delta 1e-05; the site answers no more rounds of it, and the run ends
     def secret(self) -> bytes:
         """32 bytes that only this site knows, made at the first call."""
         place = self.folder / SECRET
+        made = secrets.token_bytes(32)
         try:
-            descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            write_secret(place, made)
         except FileExistsError:
             found = place.read_bytes()
             if len(found) != 32:
@@ -90,11 +90,6 @@ allows 8 at delta 1e-05; the site answers no more rounds of it, and the run ends
                     "and let the site take part in a new plan"
                 ) from None
             return found
-        made = secrets.token_bytes(32)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(made)
-            file.flush()
-            os.fsync(descriptor)
         return made
 
     def noise(self, *, rate: float, steps: int) -> float:
