@@ -174,7 +174,7 @@ class Network(Section):
     safetensors file. `trainable_layers` = N freezes all but the last N layers of the backbone;
     -1 trains everything. A volume takes the weights of a 2D network by inflation (Carreira 2017).
 
-    `norm` "group" has "plain" and "compact" normalise each image by itself, in groups of channels (Wu 2018):
+    `norm` "group" has "plain", "compact" and "attention" normalise each image by itself, in groups of channels (Wu 2018):
     no statistics of other patients reach an image, or leave a site.
 
     Of "unet" and "detector", `depth` stages double their channels from `width` to at most `widest`;
