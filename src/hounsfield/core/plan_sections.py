@@ -174,8 +174,8 @@ class Network(Section):
     safetensors file. `trainable_layers` = N freezes all but the last N layers of the backbone;
     -1 trains everything. A volume takes the weights of a 2D network by inflation (Carreira 2017).
 
-    `norm` "group" has "plain", "compact" and "attention" normalise each image by itself, in groups of channels (Wu 2018):
-    no statistics of other patients reach an image, or leave a site.
+    `norm` "group" has "plain", "compact" and "attention" normalise each image by itself, in groups of
+    channels (Wu 2018): no statistics of other patients reach an image, or leave a site.
 
     Of "unet" and "detector", `depth` stages double their channels from `width` to at most `widest`;
     `strides` and `kernels` (k, j, i) are one a stage (empty: halved where an axis is long enough, 3),
