@@ -24,15 +24,22 @@ BIAS, HALF = 0.1, 0.25
 """What the made-up measurement is off by, and half its interval, in per cent."""
 
 
+def volumes(change: float) -> VisitVolumes:
+    """Hippocampi lose three times the per cent that the brain does, and are read 2 % too large."""
+    side = 3.0 * (1 + 3 * change / 100) * 1.02
+    return VisitVolumes(1000, 600, 400, 200, 30, 1200, side, side if change > -4 else None)
+
+
 def measured(visits: list[BrainVisit], *, pictures: bool = True) -> BrainCourse:
     """A course in which each later visit's first voxel is the true change in thousandths of a per cent."""
     if len(visits) < 2:
         raise BadInput("one visit was given; expected two")
-    found = [VisitFound(v.day, VisitVolumes(1000, 600, 400, 200, 30, 1200), (), (PICTURE,)) for v in visits]
     changes = []
+    found = [VisitFound(visits[0].day, volumes(0), (), (PICTURE,))]
     for n, visit in enumerate(visits[1:], 1):
         assert visit.t1 is not None
         told = float(visit.t1.data.flat[0]) / 1000 + BIAS
+        found.append(VisitFound(visit.day, volumes(told - BIAS), (), (PICTURE,)))
         bar = Interval(told, told - HALF, told + HALF)
         changes.append(BrainChange(0, n, 1.0, bar, bar, None, 1.0, 0.99, told / 100, 0.001, PICTURE))
     return BrainCourse(tuple(found), tuple(changes), (0.0,), changes[-1].per_year, ())
@@ -42,7 +49,9 @@ def patient(number: int, truth: tuple[float, ...], days: tuple[int, ...], group:
     visits = []
     for n, (true, day) in enumerate(zip(truth, days, strict=True)):
         image = Series(f"{number}-{n}", (f"{number}/{round(true * 1000)}.dcm",), "dicom", (8, 8, 8))
+        side = str(3.0 * (1 + 3 * true / 100))
         row = {"diagnosis": group, "pbvc_from_first": str(true)}
+        row |= {"hippocampus_left_ml": side, "hippocampus_right_ml": side}
         visits.append(Visit((image,), date(2020, 1, 1) + timedelta(days=day), str(n), row))
     return Patient(f"patient {number}", tuple(visits))
 
@@ -71,6 +80,9 @@ def test_changes_stand_beside_the_truth_by_group_with_repeats_apart(monkeypatch:
     assert by["same_day_difference_percent", "median"].value == pytest.approx(BIAS, abs=2e-3)
     normal, ill = (by["brain_change_per_year_percent", g].value for g in ("normal", "dementia"))
     assert normal is not None and ill is not None and ill < -1.2 < -0.6 < normal < 0
+    assert by["hippocampal_volume_error_percent", "median"].value == pytest.approx(2.0, abs=0.1)
+    shrinking = by["hippocampal_change_per_year_percent", "normal"].value
+    assert shrinking is not None and shrinking == pytest.approx(3 * normal, rel=0.3)
     assert told.refused == {"one visit was given; expected two": 1} and len(told.rows) == 36
     assert {p.kind for p in told.clinical.pictures} == {"clinical"}
 

@@ -205,15 +205,21 @@ _REACHED = {"val_auroc": "AUROC", "val_dice": "Dice", "val_sensitivity": "sensit
 
 
 def hearing(progress: Progress, total: int) -> Callable[[dict[str, Any]], None]:
-    """Turns what training says of itself into progress; `total` epochs are to come, 0 if nobody knows."""
+    """Turns what training says of itself into progress; `total` epochs are to come, 0 if nobody knows.
+
+    Epochs of an earlier, interrupted run took none of this one's time and are not counted.
+    """
     done: dict[Any, int] = {}
+    before: dict[Any, int] = {}
 
     def hear(facts: dict[str, Any]) -> None:
         who = facts.get("trial") or f"member {facts['member']}"
         if "event" in facts:
-            progress.advance(sum(done.values()), total, f"{who}: {facts['event']}")
+            before[who] = max(before.get(who, 0), facts.get("finished", 0))
+            now = sum(done.values())
+            progress.advance(now, max(total - sum(before.values()), now), f"{who}: {facts['event']}")
             return
-        done[who] = facts["epoch"] + 1
+        done[who] = facts["epoch"] + 1 - before.setdefault(who, facts["epoch"])
         note = f"{who} epoch {facts['epoch'] + 1}/{facts['of']}"
         if "pretrain_loss" in facts:
             note = f"pretraining epoch {facts['epoch'] + 1}/{facts['of']} loss {facts['pretrain_loss']:.3f}"
@@ -223,7 +229,7 @@ def hearing(progress: Progress, total: int) -> Callable[[dict[str, Any]], None]:
                 if facts.get(key) is not None:
                     note += f" {name} {facts[key]:.3f}"
         reached = sum(done.values())
-        progress.advance(reached, max(total, reached), note)
+        progress.advance(reached, max(total - sum(before.values()), reached), note)
 
     return hear
 

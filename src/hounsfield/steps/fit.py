@@ -101,6 +101,8 @@ def train_members(job: Job, *, progress: Progress | None = None, group: Group = 
     job.folder.mkdir(parents=True, exist_ok=True)
     write_job(job)
     waiting = [m for m in range(members) if not (job.member_folder(m) / "history.json").is_file()]
+    for member in sorted(set(range(members)) - set(waiting)):
+        say({"member": member, "event": "finished before", "finished": job.plan.fit.epochs})
     group.say({"folder": str(job.folder.resolve()), "members": waiting})
     if len(waiting) > 1 and job.beside > 1 and group.world == 1:
         side_by_side(job, waiting, say)

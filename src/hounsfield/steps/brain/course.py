@@ -16,6 +16,7 @@ from hounsfield.steps.brain.halfway import brought_halfway, lay
 from hounsfield.steps.brain.pictures import (
     BrainPicture,
     picture_of_change,
+    picture_of_hippocampi,
     picture_of_tissues,
     picture_of_visit,
 )
@@ -126,7 +127,7 @@ def _ordered(visits: Sequence[BrainVisit]) -> tuple[list[BrainVisit], list[str]]
 
 
 def _found(visit: BrainVisit, m: Measured, pictures: bool) -> VisitFound:
-    made = (picture_of_visit(m), picture_of_tissues(m)) if pictures else ()
+    made = (picture_of_visit(m), picture_of_tissues(m), picture_of_hippocampi(m)) if pictures else ()
     return VisitFound(visit.day, m.volumes, m.unsafe, made)
 
 

@@ -14,7 +14,13 @@ from hounsfield.steps.brain.differences import Shift
 from hounsfield.steps.brain.halfway import Halfway
 from hounsfield.steps.brain.visit import Measured
 
-__all__ = ["BrainPicture", "picture_of_change", "picture_of_tissues", "picture_of_visit"]
+__all__ = [
+    "BrainPicture",
+    "picture_of_change",
+    "picture_of_hippocampi",
+    "picture_of_tissues",
+    "picture_of_visit",
+]
 
 Bytes = NDArray[np.uint8]
 _EDGE, _ROOM = (255, 120, 40), (60, 200, 120)
@@ -47,6 +53,21 @@ def picture_of_tissues(found: Measured) -> BrainPicture:
     labels = np.concatenate([other, found.parts]).argmax(0)
     panels = [_TISSUES[_cut(labels, plane)] for plane in _planes(found.found.hull)]
     return BrainPicture(_beside(panels), "Tissues: CSF blue, grey matter grey, white matter white")
+
+
+def picture_of_hippocampi(found: Measured) -> BrainPicture:
+    """Both hippocampi outlined where each is largest: seen from the front, and from the side, enlarged."""
+    panels = []
+    for one in (found.hippocampi.right, found.hippocampi.left):
+        box = tuple(slice(a, a + n) for a, n in zip(one.low, one.probability.shape, strict=True))
+        image, mask = found.found.even[box], one.probability > 0.5
+        for axis in (1, 2):
+            others = tuple(a for a in range(3) if a != axis)
+            plane = (axis, int(mask.sum(others).argmax()))
+            grey = _grey(_cut(image, plane)).repeat(2, 0).repeat(2, 1)
+            _outline(grey, _cut(mask, plane).repeat(2, 0).repeat(2, 1), _EDGE)
+            panels.append(grey)
+    return BrainPicture(_beside(panels), "The hippocampi that were measured: the right one, then the left")
 
 
 def picture_of_change(pair: Halfway, shift: Shift) -> BrainPicture:

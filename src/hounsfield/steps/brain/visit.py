@@ -13,6 +13,7 @@ from scipy import ndimage
 from hounsfield.core.errors import BadInput
 from hounsfield.core.volume import Volume
 from hounsfield.steps.brain.extract import Found, find_brain
+from hounsfield.steps.brain.hippocampi import Hippocampi, find_hippocampi
 from hounsfield.steps.brain.scan import BrainVisit
 from hounsfield.steps.brain.tissue import parts_of
 from hounsfield.steps.brain.upright import Upright, upright
@@ -29,7 +30,7 @@ _MOST_CUT = 0.002
 @dataclass(frozen=True)
 class VisitVolumes:
     """Volumes in ml. `brain_ml` is grey and white matter; `inside_ml` also the CSF in and between the
-    folds.
+    folds. A hippocampus that is not believed has None.
     """
 
     brain_ml: float
@@ -38,6 +39,8 @@ class VisitVolumes:
     csf_ml: float
     ventricles_ml: float
     inside_ml: float
+    hippocampus_left_ml: float | None
+    hippocampus_right_ml: float | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Measured:
     found: Found
     parts: Floats
     ventricles: NDArray[np.bool_]
+    hippocampi: Hippocampi
     volumes: VisitVolumes
     unsafe: tuple[Unsafe, ...]
     noise: float
@@ -78,6 +82,8 @@ def measure_visit(visit: BrainVisit, *, step_mm: float = 1.0) -> Measured:
     ml = head.step_mm**3 / 1000.0
     csf, grey, white = (float(p.sum()) * ml for p in parts)
     near = ndimage.binary_dilation(ventricles, iterations=2)
+    hippocampi = find_hippocampi(head, found.hull)
+    left, right = (None if h.doubt else h.volume_ml for h in (hippocampi.left, hippocampi.right))
     volumes = VisitVolumes(
         brain_ml=grey + white,
         grey_ml=grey,
@@ -85,11 +91,17 @@ def measure_visit(visit: BrainVisit, *, step_mm: float = 1.0) -> Measured:
         csf_ml=csf,
         ventricles_ml=float(parts[0][near].sum()) * ml if ventricles.any() else 0.0,
         inside_ml=float(found.hull.sum()) * ml,
+        hippocampus_left_ml=left,
+        hippocampus_right_ml=right,
     )
     unsafe = _what_is_unsafe(visit, image, head, found)
-    return Measured(
-        image, head, found, parts, ventricles, volumes, unsafe, found.levels.spread[2], max(image.spacing_mm)
+    unsafe += tuple(
+        Unsafe(f"The {side} hippocampus is not measured: {one.doubt}.", (f"hippocampus_{side}_ml",))
+        for side, one in (("left", hippocampi.left), ("right", hippocampi.right))
+        if one.doubt
     )
+    noise, blur = found.levels.spread[2], max(image.spacing_mm)
+    return Measured(image, head, found, parts, ventricles, hippocampi, volumes, unsafe, noise, blur)
 
 
 def _what_is_unsafe(visit: BrainVisit, image: Volume, head: Upright, found: Found) -> tuple[Unsafe, ...]:
