@@ -26,6 +26,7 @@ def quick_plan(*, flat: bool, **changes: Any) -> Plan:
         grid=Grid(
             channels=("red", "green", "blue") if flat else ("image",),
             normalise=("zscore",) * (3 if flat else 1),
+            orientation="" if flat else "RAS",
             spacing_mm=() if flat else (1.0, 1.0, 1.0),
             patch=patch, window=patch, steps=12 if flat else 24, mirror=(1, 2) if flat else (),
         ),

@@ -217,6 +217,25 @@ def test_predicted_volumes_lie_on_the_grid_of_their_image(volumes: Learned, tmp_
     assert str(tmp_path) not in "".join(p.read_text() for p in (tmp_path / "out").glob("*.csv"))
 
 
+def test_a_file_whose_axes_run_elsewhere_is_outlined_alike(volumes: Learned, tmp_path: Path) -> None:
+    image, _ = _volume(3)
+    first = nibabel.Nifti1Image(image.transpose(2, 1, 0), np.diag([1.2, 1.0, 1.4, 1.0]))
+    have = nibabel.orientations.io_orientation(first.affine)
+    found = []
+    for codes in ("RAS", "LPS", "SAR"):
+        turn = nibabel.orientations.ornt_transform(have, nibabel.orientations.axcodes2ornt(codes))
+        nibabel.save(first.as_reoriented(turn), tmp_path / f"{codes}.nii.gz")
+        out = tmp_path / f"out-{codes}"
+        ended = hu("predict", volumes.run, tmp_path / f"{codes}.nii.gz", "--out", out, "--write", "nifti")
+        assert ended.code == 0, ended.err
+        (path,) = (out / "masks").iterdir()
+        made = nibabel.load(path)
+        assert nibabel.aff2axcodes(made.affine) == tuple(codes)
+        back = nibabel.orientations.ornt_transform(nibabel.orientations.axcodes2ornt(codes), have)
+        found.append(np.asarray(made.as_reoriented(back).dataobj))
+    assert found[0].any() and all(np.array_equal(found[0], other) for other in found[1:])
+
+
 def _volume(seed: int, shape: tuple[int, int, int] = SHAPE) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
     """A volume like those that were learned, with its labels."""
     image, labels = np.random.default_rng(seed).normal(0, 20, shape), np.zeros(shape, np.uint8)

@@ -16,6 +16,7 @@ from hounsfield.steps.detection.candidates import (
     lesion_objects,
     together,
 )
+from hounsfield.steps.regions.grid_store import Placed
 from hounsfield.tasks.detection import Candidates
 
 
@@ -61,9 +62,8 @@ def test_windows_are_put_where_they_begin() -> None:
 
 
 def test_candidates_in_the_padding_are_left_out() -> None:
-    found = in_voxels_of_image(
-        some((2, 2, 2, 4, 0.5), (30, 2, 2, 4, 0.9)), scale=(0.5, 1, 2), shift=(-0.25, 0, 0.5), shape=(8, 8, 8)
-    )
+    place = Placed((8, 8, 8), (0, 0, 0), (8, 8, 8), (16, 8, 4), (), ())
+    found = in_voxels_of_image(some((2, 2, 2, 4, 0.5), (30, 2, 2, 4, 0.9)), place)
     assert found.centre.tolist() == [[0.75, 2, 4.5]] and found.size.tolist() == [[2, 4, 8]]
 
 

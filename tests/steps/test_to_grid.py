@@ -61,6 +61,52 @@ def test_places_go_to_the_grid_and_back(spacing: tuple[float, ...]) -> None:
     assert np.allclose(place.to_native(np.array(place.shape) - 0.5), (17.5, 29.5, 19.5))
 
 
+def _stored_as(native: Native, codes: str) -> Native:
+    """The same volume in a file whose columns, rows and slices run to `codes`, by nibabel."""
+    to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
+    made = []
+    for part in (native.data[0], native.labels):
+        image = nibabel.Nifti1Image(np.asarray(part).transpose(2, 1, 0), to_ras @ native.affine)
+        want = nibabel.orientations.axcodes2ornt(codes)
+        have = nibabel.orientations.io_orientation(image.affine)
+        made.append(image.as_reoriented(nibabel.orientations.ornt_transform(have, want)))
+    affine = to_ras @ made[0].affine
+    i, j, k = (float(np.linalg.norm(affine[:3, a])) for a in range(3))
+    data, labels = (np.asarray(m.dataobj).transpose(2, 1, 0) for m in made)
+    return Native(data[None], affine, (k, j, i), labels, None)
+
+
+@pytest.mark.parametrize("codes", ["LPS", "RAS", "LAS", "PIR", "SRA", "AIL"])
+def test_the_same_anatomy_is_shown_alike_however_its_file_runs(codes: str) -> None:
+    data = _noise()
+    data[:, :3] = data[:, :, 25:] = data.min()  # is cut away
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[5:9, 3:20, 11:14] = 1
+    first = _native(data, spacing=(2.0, 1.0, 0.7), labels=labels)
+    plan = Grid(spacing_mm=(1.5, 1.0, 1.0), orientation="LPS")
+    wanted, stored = gridded(first, plan), _stored_as(first, codes)
+    assert codes == "LPS" or stored.shape != SHAPE or not np.array_equal(stored.data, data)
+    found = gridded(stored, plan)
+    assert np.allclose(found.data, wanted.data, atol=1e-3) and np.array_equal(found.labels, wanted.labels)
+    assert found.place.shape == wanted.place.shape and np.allclose(found.place.spacing, wanted.place.spacing)
+    # What is found there lies in the file's own order: labels, places and sizes.
+    place, whole = found.place, Plan(segmentation=Segmentation(structures=("a",)), grid=plan)
+    shares = np.stack([found.labels == n for n in range(2)]).astype(np.float32)
+    import torch
+
+    back = to_native_labels(torch.from_numpy(shares), place, whole)
+    assert back.shape == stored.shape
+    assert 2 * (back & stored.labels).sum() / (back.sum() + stored.labels.sum()) > 0.9
+    centre = np.argwhere(stored.labels).mean(0)
+    mark = Marked(0, tuple(centre), tuple(np.ptp(np.argwhere(stored.labels), 0) + 1.0))  # type: ignore[arg-type]
+    (moved,) = marks_on_grid([mark], place)
+    assert np.allclose(place.to_native(moved.centre), centre)
+    assert np.allclose(place.size_to_native(moved.size), mark.size)
+    at = np.argwhere(found.labels)
+    assert np.allclose(moved.centre, at.mean(0), atol=0.5)
+    assert np.allclose(moved.size, np.ptp(at, 0) + 1, atol=1.6)
+
+
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (3.0, 0.7, 0.7), (0.6, 1.2, 0.9)])
 def test_labels_go_to_the_grid_and_back_where_they_were(spacing: tuple[float, ...]) -> None:
     shape = tuple(round(30 / s) for s in spacing)

@@ -11,13 +11,16 @@ from hounsfield.core.plan_sections import Amount, Chance, Positive, Section
 __all__ = ["Detection", "Grid", "Segmentation"]
 
 Three = tuple[Positive, Positive, Positive]
+_SAME_AXIS = str.maketrans("RAI", "LPS")
 Scale = Literal["zscore", "percentile", "fixed", "unit"]
 
 
 class Grid(Section):
     """The voxels that a network of places sees, and the patches and windows that are cut from them.
 
-    Every image is resampled to `spacing_mm` (k, j, i); empty keeps its voxels (pictures without a spacing).
+    Every volume is turned so that its columns, rows and slices run to `orientation` ("LPS": left, back, top;
+    empty leaves its axes as its file has them), then resampled to `spacing_mm` (k, j, i); empty keeps its
+    voxels (pictures without a spacing).
     `channels` are the names of the images of a case in order. `normalise` holds one word a channel: "zscore"
     (mean and spread of the image's own foreground), "percentile" (the image's 0.5th to 99.5th percentile to
     [0, 1]), "fixed" (clipped to `fixed`' first two numbers, less its third, over its fourth: measured once
@@ -31,6 +34,7 @@ class Grid(Section):
     """
 
     channels: tuple[str, ...] = ("image",)
+    orientation: str = ""
     spacing_mm: tuple[float, ...] = ()
     normalise: tuple[Scale, ...] = ("zscore",)
     fixed: tuple[tuple[float, float, float, float], ...] = ()
@@ -43,6 +47,11 @@ class Grid(Section):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
+        if self.orientation and sorted(self.orientation.translate(_SAME_AXIS)) != ["L", "P", "S"]:
+            raise ValueError(
+                f'grid.orientation is "{self.orientation}"; expected one of L or R, one of P or A and one of '
+                "S or I, in the order of columns, rows and slices; correct it"
+            )
         if len(self.spacing_mm) not in (0, 3) or any(s <= 0 for s in self.spacing_mm):
             raise ValueError("grid.spacing_mm is not three lengths above 0 (k, j, i), nor empty; correct it")
         if len(self.normalise) != len(self.channels):

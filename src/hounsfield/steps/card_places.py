@@ -43,6 +43,8 @@ def places_output(model: Model) -> str:
     voxels = "with its own voxels"
     if grid.spacing_mm:
         voxels = f"brought to voxels of {'×'.join(f'{s:g}' for s in grid.spacing_mm)} mm (k, j, i)"
+    if grid.orientation:
+        voxels = f"turned to {grid.orientation} (i, j, k) and {voxels}"
     patch, window = ("×".join(map(str, shape)) for shape in (grid.patch, grid.window))
     seen = f"learned from patches of {patch} and seen in windows of {window} voxels (k, j, i)"
     if patch == window:

@@ -73,32 +73,28 @@ def find_hippocampi(head: Upright, hull: NDArray[np.bool_], *, home: Path = HOME
 def outlined_box(cut: Floats, step_mm: float, *, mirrored: bool = False, home: Path = HOME) -> Floats:
     """How likely each voxel (k, j, i) of a box is of a hippocampus; `mirrored` for one of the right side.
 
-    The network sees rows from the back forwards: so NIfTI stores what it learned from.
+    k runs to the top, j to the back and i to the left.
     """
     import torch
 
     from hounsfield.steps.compute import available_cores, computing
     from hounsfield.steps.regions.to_grid import Native, gridded
     from hounsfield.steps.regions.windows import answer_of, tensor_of
-    from hounsfield.steps.segmentation.outline import divisor_of
+    from hounsfield.steps.segmentation.outline import divisor_of, on_native_grid
     from hounsfield.tasks.segmentation import probabilities_of
-    from hounsfield.transforms.resize import resize
 
     model, networks = _loaded(home)
     plan, aside = model.plan, slice(None, None, -1 if mirrored else 1)
     place = np.diag([step_mm, step_mm, step_mm, 1.0])
-    native = Native(np.ascontiguousarray(cut[:, ::-1, aside])[None], place, (step_mm,) * 3, None, None)
+    native = Native(np.ascontiguousarray(cut[:, :, aside])[None], place, (step_mm,) * 3, None, None)
     made = gridded(native, plan.grid)
     with computing(available_cores()):
         image = tensor_of(made.data, made.levels, torch.device("cpu"))
         answer = answer_of(
             networks, image, plan, divisor=divisor_of(networks[0]),
             finish=lambda a: probabilities_of(a, plan.segmentation),
-        )[1:2].numpy()  # fmt: skip
-    if answer.shape[1:] != cut.shape:
-        k, j, i = cut.shape
-        answer = resize(answer, (k, j, i), interpolation="linear")
-    return np.ascontiguousarray(answer[0, :, ::-1, aside], np.float32)
+        )[1].numpy()  # fmt: skip
+    return np.ascontiguousarray(on_native_grid(answer[0], made.place)[:, :, aside])
 
 
 @lru_cache(2)

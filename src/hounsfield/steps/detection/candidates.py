@@ -18,6 +18,7 @@ from hounsfield.core.marked import Marked
 from hounsfield.metrics.box_fusion import non_maximum_suppression, weighted_box_fusion
 from hounsfield.metrics.detection_objects import Boxes, Spheres
 from hounsfield.metrics.lesion_diameter import box_diameters_mm
+from hounsfield.steps.regions.grid_store import Placed
 from hounsfield.tasks.detection import Candidates
 
 __all__ = ["Objects", "candidate_objects", "fused", "in_voxels_of_image", "lesion_objects", "together"]
@@ -79,22 +80,20 @@ def fused(
     return Candidates((low + high) / 2, high - low, boxes.score[best], boxes.label[best].astype(np.int64))
 
 
-def in_voxels_of_image(
-    found: Candidates, *, scale: Triple, shift: Triple, shape: tuple[int, int, int]
-) -> Candidates:
-    """Candidates in voxels of the grid as voxels of the image: those of the grid * scale + shift.
+def in_voxels_of_image(found: Candidates, place: Placed) -> Candidates:
+    """Candidates in voxels of the grid as voxels of the image that lies at `place`.
 
-    Those whose centre lies outside the image of `shape` (k, j, i), in what was padded, are left out.
+    Those whose centre lies outside the image, in what was padded, are left out.
 
     >>> one = Candidates(np.full((1, 3), 3.0), np.full((1, 3), 4.0), np.ones(1), np.zeros(1, np.int64))
-    >>> moved = in_voxels_of_image(one, scale=(2.0, 1.0, 1.0), shift=(0.5, 0.0, 0.0), shape=(9, 9, 9))
+    >>> moved = in_voxels_of_image(one, Placed((10, 9, 9), (0, 0, 0), (10, 9, 9), (5, 9, 9), (), ()))
     >>> moved.centre.tolist(), moved.size.tolist()
     ([[6.5, 3.0, 3.0]], [[8.0, 4.0, 4.0]])
     """
-    by = np.array(scale, np.float64)
-    centre = found.centre * by + np.array(shift, np.float64)
-    inside = np.flatnonzero(((centre >= -0.5) & (centre < np.array(shape) - 0.5)).all(axis=1))
-    return Candidates(centre, found.size * by, found.score, found.label).take(inside)
+    centre = np.array([place.to_native(c) for c in found.centre]).reshape(-1, 3)
+    size = np.array([place.size_to_native(s) for s in found.size]).reshape(-1, 3)
+    inside = np.flatnonzero(((centre >= -0.5) & (centre < np.array(place.native) - 0.5)).all(axis=1))
+    return Candidates(centre, size, found.score, found.label).take(inside)
 
 
 def candidate_objects(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hounsfield.core.errors import BadInput
 from hounsfield.core.plan import Detection, Fit, Grid, Network, Plan, Validation
 from hounsfield.steps.regions.fingerprint import RegionFacts
-from hounsfield.steps.segmentation.design import augment_of, scales_of
+from hounsfield.steps.segmentation.design import augment_of, scales_of, why_turned
 
 __all__ = ["design_detection"]
 
@@ -85,6 +85,7 @@ def design_detection(
         task="detection",
         grid=Grid(
             channels=facts.channels,
+            orientation=facts.orientation,
             spacing_mm=spacing,
             normalise=scales,
             fixed=facts.fixed if "fixed" in scales else (),
@@ -119,6 +120,7 @@ def design_detection(
         seed=seed,
         budget_minutes=budget_minutes,
         reasons={
+            **why_turned(facts),
             "task": f"find {', '.join(classes)} as {shape}s",
             "grid.spacing_mm": why,
             "grid.normalise": why_scales,

@@ -30,8 +30,7 @@ def found_in(
 ) -> Candidates:
     """Candidates in voxels of the image that lies at `place`, best first, of stored numbers (C, K, J, I)."""
     best = candidates_of(networks, data, levels, plan, device)
-    shift = place.to_native((0.0, 0.0, 0.0))
-    return in_voxels_of_image(best, scale=place.scale, shift=shift, shape=place.native)
+    return in_voxels_of_image(best, place)
 
 
 def candidates_of(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hounsfield.core.case import Case
 from hounsfield.core.errors import BadInput
 from hounsfield.io.source import Source
+from hounsfield.steps.regions.orientation import AS_STORED, most_common, turn_to
 from hounsfield.steps.regions.to_grid import IGNORED, Native, native_case
 
 __all__ = ["OF_ONE_IMAGE", "RegionFacts", "region_facts"]
@@ -31,6 +32,8 @@ OF_ONE_IMAGE = ("red", "channel 1")
 class RegionFacts:
     """Measured on development cases: `shapes` (n, 3) and `spacings` (n, 3) (k, j, i), empty where unknown.
 
+    Axes are those of `orientation` (`regions/orientation.py`), to which most volumes run; it is empty for
+    pictures and where no spacing is known. `turned` counts the volumes that run elsewhere.
     `channels` are their names, `kinds` what their numbers mean: "ct" (Hounsfield units), "picture" (8-bit
     colours) or "other". `fixed` (C, 4) holds low, high, mean and spread of the numbers inside what is marked.
     `marked_mm` (m, 3) are the sizes of marked objects along (k, j, i), in voxels where no spacing is known,
@@ -44,6 +47,8 @@ class RegionFacts:
     kinds: tuple[str, ...]
     fixed: tuple[tuple[float, float, float, float], ...]
     marked_mm: NDArray[np.float64]
+    orientation: str = ""
+    turned: int = 0
 
     @property
     def flat(self) -> bool:
@@ -82,6 +87,7 @@ def region_facts(
                 _inside(native, case),
                 _of_ct(native, case),
                 np.array(sizes, float).reshape(-1, 3) * by,
+                native.affine,
             )
 
         held = []
@@ -112,14 +118,20 @@ def region_facts(
             "all or none to; bring images with a spacing"
         )
     inside = [[h.inside[c] for h in held] for c in range(many)]
+    codes = "" if all(flat) or not any(spacings) else most_common(h.affine for h in held)
+    turns = [turn_to(h.affine, codes) if codes else AS_STORED for h in held]
     return RegionFacts(
         len(cases),
-        np.array([shape[1:] for shape in shapes]),
-        np.array(spacings, float).reshape(len(held), -1),
+        np.array([turn.three(shape[1:]) for turn, shape in zip(turns, shapes, strict=True)]),
+        np.array([turn.three(s) if s else s for turn, s in zip(turns, spacings, strict=True)], float).reshape(
+            len(held), -1
+        ),
         names,
         tuple(_kind(inside[c], [h.ct[c] for h in held], all(flat)) for c in range(many)),
         tuple(_fixed(values) for values in inside),
-        np.concatenate([h.marked_mm for h in held]),
+        np.concatenate([h.marked_mm[:, turn.order] for turn, h in zip(turns, held, strict=True)]),
+        codes,
+        sum(turn != AS_STORED for turn in turns),
     )
 
 
@@ -132,6 +144,7 @@ class _Measured:
     inside: list[NDArray[np.float32]]
     ct: list[bool]
     marked_mm: NDArray[np.float64]
+    affine: NDArray[np.float64]
 
 
 def _inside(native: Native, case: Case) -> list[NDArray[np.float32]]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hounsfield.core.marked import Marked
 from hounsfield.io.files import write_text
 from hounsfield.io.pixel_store import PixelStore
+from hounsfield.steps.regions.orientation import AS_STORED, Turn
 
 __all__ = ["GridRow", "GridStore", "Placed"]
 
@@ -24,10 +25,10 @@ TABLE = "grid.json"
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """How an image's grid lies in its native voxels: `low` and `high` cut a box, resampled to `shape`.
+    """How an image's grid lies in its native voxels: turned, cut from `low` to `high`, resampled to `shape`.
 
     `native` is the shape (K, J, I) of the image, `affine` its voxel-to-LPS matrix row by row (16 numbers),
-    `spacing_mm` its spacing, empty where unknown.
+    `spacing_mm` its spacing, empty where unknown. `order` and `backwards` are those of its `Turn`.
 
     >>> Placed((1, 8, 8), (0, 2, 0), (1, 6, 8), (1, 8, 8), (), ()).to_native((0.0, 0.5, 3.0))
     (0.0, 2.0, 3.0)
@@ -39,27 +40,53 @@ class Placed:
     shape: Three
     spacing_mm: tuple[float, ...]
     affine: tuple[float, ...]
+    order: Three = AS_STORED.order
+    backwards: tuple[bool, bool, bool] = AS_STORED.backwards
+
+    @property
+    def turn(self) -> Turn:
+        """How the image's axes were turned."""
+        return Turn(self.order, self.backwards)
 
     @property
     def scale(self) -> tuple[float, float, float]:
-        """Native voxels a voxel of the grid, along (k, j, i)."""
+        """Native voxels a voxel of the grid, along the grid's (k, j, i)."""
         k, j, i = ((h - a) / n for a, h, n in zip(self.low, self.high, self.shape, strict=True))
         return k, j, i
 
     def to_native(self, place: Sequence[float]) -> tuple[float, float, float]:
         """A place (k, j, i) of the grid in native voxels."""
-        k, j, i = (a + (p + 0.5) * s - 0.5 for p, a, s in zip(place, self.low, self.scale, strict=True))
-        return k, j, i
+        turned = [a + (p + 0.5) * s - 0.5 for p, a, s in zip(place, self.low, self.scale, strict=True)]
+        found = [0.0, 0.0, 0.0]
+        for at, own, back in zip(turned, self.order, self.backwards, strict=True):
+            found[own] = self.native[own] - 1 - at if back else at
+        return found[0], found[1], found[2]
 
     def from_native(self, place: Sequence[float]) -> tuple[float, float, float]:
         """A place in native voxels on the grid."""
-        k, j, i = ((p + 0.5 - a) / s - 0.5 for p, a, s in zip(place, self.low, self.scale, strict=True))
+        turned = [
+            self.native[own] - 1 - place[own] if back else place[own]
+            for own, back in zip(self.order, self.backwards, strict=True)
+        ]
+        k, j, i = ((p + 0.5 - a) / s - 0.5 for p, a, s in zip(turned, self.low, self.scale, strict=True))
         return k, j, i
+
+    def size_from_native(self, size: Sequence[float]) -> tuple[float, float, float]:
+        """Lengths along the image's axes, in its voxels, as lengths on the grid."""
+        k, j, i = (s / by for s, by in zip(self.turn.three(size), self.scale, strict=True))
+        return k, j, i
+
+    def size_to_native(self, size: Sequence[float]) -> tuple[float, float, float]:
+        """Lengths on the grid along the image's axes, in its voxels."""
+        found = [0.0, 0.0, 0.0]
+        for length, by, own in zip(size, self.scale, self.order, strict=True):
+            found[own] = length * by
+        return found[0], found[1], found[2]
 
     @property
     def spacing(self) -> tuple[float, float, float]:
         """The grid's spacing (k, j, i), in mm, or in native voxels where no spacing is known."""
-        known = self.spacing_mm or (1.0, 1.0, 1.0)
+        known = self.turn.three(self.spacing_mm or (1.0, 1.0, 1.0))
         k, j, i = (s * n for s, n in zip(self.scale, known, strict=True))
         return k, j, i
 

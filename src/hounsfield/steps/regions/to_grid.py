@@ -18,6 +18,7 @@ from hounsfield.core.volume import Volume
 from hounsfield.io.catalogue import read_volume
 from hounsfield.io.source import Source
 from hounsfield.steps.regions.grid_store import Placed
+from hounsfield.steps.regions.orientation import AS_STORED, turn_to
 from hounsfield.steps.regions.same_grid import (
     grid_difference,
     in_order_of,
@@ -137,7 +138,7 @@ def _require_apart(made: NDArray[np.uint8], inside: NDArray[np.bool_], name: str
 
 
 def gridded(native: Native, plan: Grid) -> Gridded:
-    """The case cut to what is not empty, resampled to the plan's spacing, with the levels of its channels.
+    """The case turned, cut to what is not empty, resampled to the plan's spacing, and its channels' levels.
 
     Raises BadInput where it has other channels than the plan, or cannot be brought to the plan's spacing.
     """
@@ -146,16 +147,22 @@ def gridded(native: Native, plan: Grid) -> Gridded:
             f"an image has {len(native.data)} channel(s) where the plan has {len(plan.channels)} "
             f"({', '.join(plan.channels)}); give images of that kind, or another plan"
         )
-    low, high = _box(native.data)
+    turn = turn_to(native.affine, plan.orientation) if plan.orientation and native.spacing_mm else AS_STORED
+    whole = turn.of(native.data)
+    low, high = _box(whole)
     cut = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    data = native.data[(slice(None), *cut)]
-    shape = _grid_shape(data.shape[1:], native.spacing_mm, plan)
-    labels = None if native.labels is None else native.labels[cut]
-    within = None if native.within is None else native.within[cut]
+    data = whole[(slice(None), *cut)]
+    spacing = turn.three(native.spacing_mm) if native.spacing_mm else ()
+    shape = _grid_shape(data.shape[1:], spacing, plan)
+    labels = None if native.labels is None else turn.of(native.labels)[cut]
+    within = None if native.within is None else turn.of(native.within)[cut]
     levels = tuple(
         _levels(channel, within, plan, n) for n, channel in enumerate(data)
     )  # measured before resampling, which smooths
-    place = Placed(native.shape, low, high, shape, native.spacing_mm, tuple(native.affine.ravel().tolist()))
+    place = Placed(
+        native.shape, low, high, shape, native.spacing_mm, tuple(native.affine.ravel().tolist()),
+        turn.order, turn.backwards,
+    )  # fmt: skip
     if shape != data.shape[1:]:
         data = resize(data, shape, interpolation="linear")
         labels = None if labels is None else _resized_labels(labels, shape)
@@ -166,8 +173,8 @@ def marks_on_grid(marked: Sequence[Marked], place: Placed) -> tuple[Marked, ...]
     """Marks in native voxels as marks on the grid."""
 
     def moved(mark: Marked) -> Marked:
-        k, j, i = (s / f for s, f in zip(mark.size, place.scale, strict=True))
-        return replace(mark, centre=place.from_native(mark.centre), size=(k, j, i))
+        size = place.size_from_native(mark.size)
+        return replace(mark, centre=place.from_native(mark.centre), size=size)
 
     return tuple(moved(m) for m in marked)
 

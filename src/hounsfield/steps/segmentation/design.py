@@ -10,7 +10,7 @@ from hounsfield.core.plan_regions import Scale
 from hounsfield.steps.regions.fingerprint import RegionFacts
 from hounsfield.steps.regions.shape_of_net import fitted_grid
 
-__all__ = ["augment_of", "design_segmentation", "scales_of", "within_minutes"]
+__all__ = ["augment_of", "design_segmentation", "scales_of", "why_turned", "within_minutes"]
 
 _VOXELS = {
     ("cpu", True): 160 * 160,
@@ -57,6 +57,7 @@ def design_segmentation(
     width = 16 if device == "cpu" and not facts.flat and _voxels(made.patch) > _LARGE else _WIDTH[where]
     reasons = {
         **made.reasons,
+        **why_turned(facts),
         "task": f"outline {', '.join(structures)}",
         "grid.normalise": why_scales,
         "grid.mirror": why_mirror,
@@ -71,7 +72,8 @@ def design_segmentation(
         name="designed",
         task="segmentation",
         grid=Grid(
-            channels=facts.channels, spacing_mm=made.spacing_mm, normalise=scales,
+            channels=facts.channels, orientation=facts.orientation, spacing_mm=made.spacing_mm,
+            normalise=scales,
             fixed=facts.fixed if "fixed" in scales else (), patch=made.patch,
             window=(window[0], window[1], window[2]), mirror=mirror,
         ),
@@ -107,6 +109,16 @@ def scales_of(facts: RegionFacts) -> tuple[tuple[Scale, ...], str]:
             "other numbers have no fixed meaning: mean 0 and spread 1 in each image, within percentiles"
         )
     return scales, "; ".join(said)
+
+
+def why_turned(facts: RegionFacts) -> dict[str, str]:
+    """The reason of `grid.orientation`, where volumes have one."""
+    if not facts.orientation:
+        return {}
+    others = (
+        f"{facts.turned} that run elsewhere are turned" if facts.turned else "so do all that were measured"
+    )
+    return {"grid.orientation": f"columns, rows and slices of most volumes run so; {others}"}
 
 
 def augment_of(facts: RegionFacts, spacing_mm: Sequence[float], mirror: Collection[int]) -> Augment:
@@ -172,7 +184,7 @@ def _mirror(facts: RegionFacts, structures: Sequence[str]) -> tuple[tuple[int, .
     if not facts.flat:
         return (
             (),
-            "the orientation of a volume is known: mirrored anatomy would take time to learn, and to predict",
+            "volumes are turned to one orientation: mirrored anatomy would take time to learn and to predict",
         )
     if any(re.search(r"(^|[_\W])(left|right|l|r)($|[_\W])", s.casefold()) for s in structures):
         return (1,), "structures are named by their side: left and right are kept"

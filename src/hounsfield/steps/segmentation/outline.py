@@ -17,7 +17,7 @@ from hounsfield.steps.regions.windows import answer_of, tensor_of
 from hounsfield.tasks.segmentation import labels_of, probabilities_of
 from hounsfield.transforms.resize import resize
 
-__all__ = ["divisor_of", "outlined", "outlined_grid", "to_native_labels"]
+__all__ = ["divisor_of", "on_native_grid", "outlined", "outlined_grid", "to_native_labels"]
 
 
 def outlined(
@@ -51,23 +51,35 @@ def _probabilities(networks: Sequence[nn.Module], image: Tensor, plan: Plan) -> 
     )  # fmt: skip
 
 
+def on_native_grid(numbers: NDArray[np.float32], place: Placed) -> NDArray[np.float32]:
+    """Numbers (k, j, i) of the plan's grid on the image's own (K, J, I); 0 outside of what was cut out."""
+    stored = np.zeros(place.native, np.float32)
+    k, j, i = (h - a for a, h in zip(place.low, place.high, strict=True))
+    cut = tuple(slice(a, b) for a, b in zip(place.low, place.high, strict=True))
+    same = numbers.shape == (k, j, i)
+    fine = numbers if same else resize(numbers[None], (k, j, i), interpolation="linear")[0]
+    place.turn.of(stored)[cut] = fine
+    return stored
+
+
 def to_native_labels(probabilities: Tensor, place: Placed, plan: Plan) -> NDArray[np.uint8]:
     """Labels (K, J, I) on the native grid of probabilities (outputs, k, j, i) on the plan's.
 
     Probabilities are resampled, not labels, one output at a time, so that a fine image needs little memory.
     """
     box = tuple(h - a for a, h in zip(place.low, place.high, strict=True))
-    made = np.zeros(place.native, np.uint8)
+    stored = np.zeros(place.native, np.uint8)
+    made = place.turn.of(stored)  # a view: what is written there lies in the image's own order
     cut = tuple(slice(a, b) for a, b in zip(place.low, place.high, strict=True))
     if tuple(probabilities.shape[1:]) == box:
         made[cut] = labels_of(probabilities[None], plan.segmentation)[0].cpu().numpy()
-        return made
+        return stored
     size = (box[0], box[1], box[2])
     held = probabilities.float().cpu().numpy()
     if plan.segmentation.regions:
         fine = np.stack([resize(p[None], size, interpolation="linear")[0] for p in held])
         made[cut] = labels_of(torch.from_numpy(fine)[None], plan.segmentation)[0].numpy()
-        return made
+        return stored
     best = resize(held[:1], size, interpolation="linear")[0]
     labels = np.zeros(size, np.uint8)
     for n in range(1, len(held)):
@@ -75,4 +87,4 @@ def to_native_labels(probabilities: Tensor, place: Placed, plan: Plan) -> NDArra
         over = share > best
         labels[over], best[over] = n, share[over]
     made[cut] = labels
-    return made
+    return stored
