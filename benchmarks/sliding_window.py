@@ -78,7 +78,7 @@ def measured(run: Path, case: Path, who: str, monai: str, threads: int) -> dict[
     network = networks_of(model)[0]
     data = np.asarray(nibabel.load(case).dataobj).transpose(2, 1, 0)
     wanted = np.asarray(nibabel.load(str(case).replace("images", "labels")).dataobj).transpose(2, 1, 0)
-    native = Native(data[None], np.eye(4), (1.0, 1.0, 1.0), None, None)
+    native = Native(data[None], np.diag([-1.0, -1.0, 1.0, 1.0]), (1.0, 1.0, 1.0), None, None)
     grid: Grid = model.plan.grid
     made: Gridded = gridded(native, grid)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
