@@ -122,6 +122,12 @@ def as_object(found: Simulated) -> dict[str, Any]:
         "plan_hash": found.agreement.proposal.hash,
         "rounds": found.rounds.round,
         "refused": found.refused,
+        "phantom": found.run.evidence.phantom,
+        "warnings": [
+            {"finding": f.name, "of": f.group, "note": f.note}
+            for f in found.run.evidence.audit
+            if f.level != "info"
+        ],
         "overhead_seconds_per_round": found.overhead_s,
         "weights_bytes": found.rounds.weights.nbytes,
         "sites": [
@@ -158,8 +164,12 @@ def _say(found: Simulated) -> None:
             for e in (r.arms[arm] for arm in arms)
         ]
         table.add_row(r.name, str(r.learned_from), *numbers, r.verdict)
-    console = Console()
+    console, evidence = Console(), found.run.evidence
+    if evidence.phantom:
+        console.print("PHANTOM, not patients")
     console.print(table)
-    for name, why in found.refused.items():
-        console.print(f"{name} took no part: {why}")
-    console.print(f"report: {found.run.report}")
+    for f in evidence.audit:
+        if f.level != "info":
+            where = f" ({f.group})" if f.group else ""
+            console.print(f"! {f.name.replace('_', ' ')}{where}: {f.note}", markup=False)
+    console.print(f"report: {found.run.report}", markup=False)

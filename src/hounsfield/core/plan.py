@@ -67,7 +67,12 @@ _OF_OTHERS: dict[str, dict[str, Any]] = {
 }
 """Sections and keys that say nothing in a task: they are neither written nor hashed."""
 
-_LATER = (("input", "fundus", "off"), ("augment", "transpose", False), ("network", "norm", "batch"))
+_LATER = (
+    ("input", "fundus", "off"),
+    ("augment", "transpose", False),
+    ("network", "norm", "batch"),
+    ("federation", "send_norms", True),
+)
 """Keys that came later: at their usual value they are not hashed, so that older plans keep their hash."""
 
 

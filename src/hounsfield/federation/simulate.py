@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hounsfield.core.errors import BadInput
+from hounsfield.core.cohort import Cohort
+from hounsfield.core.errors import BadInput, GateRefused
+from hounsfield.core.evidence import Finding
 from hounsfield.core.index import Index
 from hounsfield.core.plan import Plan
 from hounsfield.core.progress import Progress, Silent
@@ -24,9 +26,18 @@ from hounsfield.federation.grid import InProcessGrid
 from hounsfield.federation.kept_rounds import Kept
 from hounsfield.federation.local_training import first_weights
 from hounsfield.federation.messages import ask_facts
+from hounsfield.federation.own_layers import CommonLayers, common_layers
 from hounsfield.federation.rounds import Rounds
 from hounsfield.federation.site import Site
-from hounsfield.federation.site_cases import SiteCases, divided, looked_at, of_folder
+from hounsfield.federation.site_audit import audited
+from hounsfield.federation.site_cases import (
+    SiteCases,
+    at_two_sites,
+    divided,
+    looked_at,
+    of_folder,
+    together,
+)
 from hounsfield.federation.written import written
 from hounsfield.steps.compute import available_cores
 from hounsfield.steps.gather import Question
@@ -75,7 +86,7 @@ def simulate(asked: Asked, *, progress: Progress | None = None) -> Simulated:
     clock = Clock(progress or Silent())
     folder = RunFolder(asked.out)
     with folder.opened(resume=asked.resume):
-        cases, refused, index = _cases(asked, folder, clock)
+        cases, refused, index, moved = _cases(asked, folder, clock)
         sites = [Site(c, folder.cache / f"site-{k}", threads=available_cores()) for k, c in enumerate(cases)]
         grid = InProcessGrid({number: site.answer for number, site in enumerate(sites, 1)})
         names = {number: site.cases.name for number, site in enumerate(sites, 1)}
@@ -84,7 +95,9 @@ def simulate(asked: Asked, *, progress: Progress | None = None) -> Simulated:
         sites = [site for site in sites if site.cases.name not in agreement.refused]
         grid.sites = {n: grid.sites[n] for n, name in names.items() if name not in agreement.refused}
         names = {n: name for n, name in names.items() if n in grid.sites}
-        kept, overhead = _rounds(agreement, grid, names, folder, clock)
+        cohort = together([s.cases for s in sites], agreement.proposal.encoding, agreement.notes)
+        warned = _audited(sites, cohort, moved, clock)
+        kept, layers, overhead = _rounds(agreement, grid, names, folder, clock)
         with clock.step("compare", f"{len(sites)} sites alone and pooled") as said:
             place = folder.work / "arms"
             place.mkdir(parents=True, exist_ok=True)
@@ -93,8 +106,8 @@ def simulate(asked: Asked, *, progress: Progress | None = None) -> Simulated:
             found = results(scored, agreement.proposal.encoding)
             said += [f"{r.name}: {r.verdict}" for r in found]
         run = written(
-            folder, sites, scored, found, agreement, kept, index,
-            clock=clock, command=asked.command, refused=refused,
+            folder, sites, scored, found, agreement, kept, layers, index, cohort,
+            clock=clock, command=asked.command, refused=refused, audit=warned,
         )  # fmt: skip
     folder.drop_cache()
     return Simulated(run, found, agreement, kept, refused, overhead)
@@ -102,8 +115,10 @@ def simulate(asked: Asked, *, progress: Progress | None = None) -> Simulated:
 
 def _cases(
     asked: Asked, folder: RunFolder, clock: Clock
-) -> tuple[tuple[SiteCases, ...], dict[str, str], Index]:
-    """The sites' cases, those that cannot take part, and everything that was scanned."""
+) -> tuple[tuple[SiteCases, ...], dict[str, str], Index, int]:
+    """The sites' cases, those that cannot take part, everything that was scanned, and how many patients had
+    images at several sites.
+    """
     if asked.by and len(asked.sources) != 1:
         raise BadInput(
             f"--by {asked.by} divides one source, and {len(asked.sources)} were given; give one source, or "
@@ -121,7 +136,7 @@ def _cases(
         )
         looked = looked_at(source, question, folder.cache, progress=clock.progress)
         sites, refused = divided(looked, asked.by, question)
-        return sites, refused, looked.index
+        return sites, refused, looked.index, at_two_sites(looked.cohort.cases, asked.by)
     sites_of, refused = [], {}
     index = Index("", ())
     for number, (name, source) in enumerate(asked.sources.items()):
@@ -129,7 +144,7 @@ def _cases(
         place = folder.cache / f"source-{number}"
         try:
             site = of_folder(source, question, place, name=name, progress=clock.progress)
-        except BadInput as error:
+        except (BadInput, GateRefused) as error:
             refused[name] = str(error)
             continue
         series = tuple(c.images[0] for c in site.cohort.cases)
@@ -138,7 +153,7 @@ def _cases(
     if len(sites_of) < 2:
         why = "; ".join(f"{name}: {said}" for name, said in refused.items())
         raise BadInput(f"{len(sites_of)} site(s) can take part ({why}); expected at least 2")
-    return tuple(sites_of), refused, index
+    return tuple(sites_of), refused, index, 0
 
 
 def _asks(by: str) -> tuple[str, ...]:
@@ -181,10 +196,19 @@ def _federation(plan: Plan | None) -> Any:
     return (plan or Plan()).federation
 
 
+def _audited(sites: list[Site], cohort: Cohort, moved: int, clock: Clock) -> tuple[Finding, ...]:
+    """What is to be known of the data, at each site and between them."""
+    with clock.step("audit", f"{len(sites)} sites, each and between them") as said:
+        found = audited([s.cases for s in sites], cohort, moved=moved)
+        names = dict.fromkeys(f.name for f in found if f.level != "info")
+        said.append(f"warnings: {', '.join(names) or 'none'}")
+    return found
+
+
 def _rounds(
     agreement: Agreement, grid: InProcessGrid, names: Mapping[int, str], folder: RunFolder, clock: Clock
-) -> tuple[Kept, float]:
-    """The federated weights; and the seconds a round that no site trained in, after the first."""
+) -> tuple[Kept, CommonLayers, float]:
+    """The federated weights, FedBN's common layers, and the seconds a round beside the sites' work."""
     proposal = agreement.proposal
     place = folder.work / "rounds"
     place.mkdir(parents=True, exist_ok=True)
@@ -197,13 +221,14 @@ def _rounds(
 
             secure, grid.sites = secure_mean, {n: masked(answer) for n, answer in grid.sites.items()}
         rounds = Rounds(grid, proposal, place, names=names, told=told, secure=secure)
-        rounds.propose()  # sites of a run whose rounds are done already must know the plan as well
+        nodes = rounds.propose()  # sites of a run whose rounds are done already must know the plan as well
         began, within = time.perf_counter(), grid.seconds
         kept = rounds.run(first_weights(proposal.plan, proposal.encoding), resume=True)
         spent = time.perf_counter() - began - (grid.seconds - within)
         overhead = spent / max(1, proposal.plan.federation.rounds)
+        layers = common_layers(grid, proposal, kept.round, nodes=nodes, secure=secure)
         said.append(f"{kept.round} rounds, {overhead:.3f} s a round beside the sites' own work")
-    return kept, overhead
+    return kept, layers, overhead
 
 
 def _telling(clock: Clock, total: int) -> Callable[[str], None]:
