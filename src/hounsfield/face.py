@@ -162,6 +162,7 @@ def federate(
     seed: int | None = None,
     budget_minutes: float = 8.0,
     resume: bool = False,
+    without_budget: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Simulate a federation on this machine: the same plan at each site alone, pooled, and federated.
@@ -169,8 +170,9 @@ def federate(
     `sites` are sources of images by the site's name (`labels` lies in each, or is one table for all), or one
     source that the group column `by` divides ("site", "scanner"). `strategy` is "fedavg", "fedprox",
     "fedadam", "fedbn" or "scaffold"; the rest is as for `train`. The run's findings hold each site's AUROC
-    under each arm: `run.findings`, group "site=NAME", label "alone", "federated" or "pooled". Raises
-    BadInput for what cannot be used; a site that cannot take part is named in the report.
+    under each arm: `run.findings`, group "site=NAME", label "alone", "federated" or "pooled". With
+    `without_budget` a plan with a budget of privacy is trained once more without it ("without budget").
+    Raises BadInput for what cannot be used; a site that cannot take part is named in the report.
 
     >>> federate({"Kiel": "kiel"}, target="malignant")
     Traceback (most recent call last):
@@ -192,6 +194,7 @@ def federate(
             changes={**{k: v for k, v in named.items() if v is not None}, **(changes or {})},
             budget_minutes=budget_minutes,
             resume=resume,
+            without_budget=without_budget,
         ),
         progress=progress,
     )

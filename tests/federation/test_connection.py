@@ -61,8 +61,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     approved, link = Approved(folder / "approved.json"), Link()
     door = Door(fleet_app(link), link, approved, told=lambda _: None)
     server = Server(
-        door, host="127.0.0.1", port=0, certificate=folder / "server.crt", key=folder / "server.key"
-    )
+        door, host="127.0.0.1", port=0, certificate=folder / "server.crt", key=folder / "server.key",
+        strangers=door.strangers,
+    )  # fmt: skip
     server.start()
     yield Served(folder, approved, link, door, server.port)
     server.stop()

@@ -14,6 +14,7 @@ from hounsfield.federation.approved import Approved, node_id_of
 from hounsfield.federation.door import LARGEST_REQUEST, PATHS, Door, fleet_app
 from hounsfield.federation.keys import fingerprint, make_key
 from hounsfield.federation.link import Link
+from hounsfield.federation.strangers import Strangers
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def door(tmp_path: Path) -> Iterator[tuple[Any, Approved, Door, Path]]:
     from starlette.testclient import TestClient
 
     link, approved = Link(), Approved(tmp_path / "approved.json")
-    made = Door(fleet_app(link), link, approved, told=lambda _: None)
+    made = Door(fleet_app(link), link, approved, told=lambda _: None, strangers=Strangers(burst=1000))
     yield TestClient(made, raise_server_exceptions=False), approved, made, tmp_path
 
 

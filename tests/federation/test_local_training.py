@@ -32,7 +32,7 @@ def test_a_vector_gives_back_every_weight_and_statistic_of_a_network() -> None:
 
 
 def test_fedbn_shares_no_normalisation_layer() -> None:
-    names = Layout.of(network_of_plan(plan(), 1), without_norms=True).names
+    names = Layout.of(network_of_plan(plan(), 1), norms="without").names
     assert names and not any("1." in name.split("pairs.")[-1][:2] for name in names)
     everything = Layout.of(network_of_plan(plan(), 1)).names
     norms = {n for n in everything if n not in names}

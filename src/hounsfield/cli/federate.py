@@ -14,6 +14,7 @@ from hounsfield.cli.progress import progress_for
 
 if TYPE_CHECKING:
     from hounsfield.federation.simulate import Simulated
+    from hounsfield.metrics.intervals import Estimate
 
 __all__ = ["federate", "simulate"]
 
@@ -60,6 +61,10 @@ def federate() -> None:
 )  # fmt: skip
 @click.option("--resplit", is_flag=True, help="Ignore the split that the data brings.")
 @click.option("--seed", type=click.IntRange(0), default=None, help="Seed of split, weights and augmentation.")
+@click.option(
+    "--without-budget", is_flag=True,
+    help="Train the same federation once more without federation.epsilon, and report what that cost.",
+)  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run in --out.")
 @as_json_option
 def simulate(words: tuple[str, ...], out: Path, by: str, as_json: bool, **given: Any) -> None:
@@ -89,6 +94,7 @@ def simulate(words: tuple[str, ...], out: Path, by: str, as_json: bool, **given:
         budget_minutes=given["budget"],
         resume=given["resume"],
         command=recorded(sys.argv[1:]),
+        without_budget=given["without_budget"],
     )
     found = run_simulation(asked, progress=progress_for())
     if as_json:
@@ -122,6 +128,12 @@ def as_object(found: Simulated) -> dict[str, Any]:
         "plan_hash": found.agreement.proposal.hash,
         "rounds": found.rounds.round,
         "refused": found.refused,
+        "phantom": found.run.evidence.phantom,
+        "warnings": [
+            {"finding": f.name, "of": f.group, "note": f.note}
+            for f in found.run.evidence.audit
+            if f.level != "info"
+        ],
         "overhead_seconds_per_round": found.overhead_s,
         "weights_bytes": found.rounds.weights.nbytes,
         "sites": [
@@ -129,18 +141,22 @@ def as_object(found: Simulated) -> dict[str, Any]:
                 "site": r.name,
                 "learned_from": r.learned_from,
                 "auroc": {
-                    arm: {"value": e.value, "low": e.low, "high": e.high, "n": e.n, "reason": e.reason}
-                    for arm, e in r.arms.items()
+                    arm: _number(estimate) for arm, estimate in r.arms.items()
                 },
                 "gain": {
                     "value": r.gain.difference.value, "low": r.gain.difference.low,
                     "high": r.gain.difference.high, "p": r.gain.p_value,
                 },
                 "shown": r.verdict,
+                "change_by_budget": None if r.by_budget is None else _number(r.by_budget.difference),
             }
             for r in found.sites
         ],
     }  # fmt: skip
+
+
+def _number(e: Estimate) -> dict[str, Any]:
+    return {"value": e.value, "low": e.low, "high": e.high, "n": e.n, "reason": e.reason}
 
 
 def _say(found: Simulated) -> None:
@@ -158,8 +174,12 @@ def _say(found: Simulated) -> None:
             for e in (r.arms[arm] for arm in arms)
         ]
         table.add_row(r.name, str(r.learned_from), *numbers, r.verdict)
-    console = Console()
+    console, evidence = Console(), found.run.evidence
+    if evidence.phantom:
+        console.print("PHANTOM, not patients")
     console.print(table)
-    for name, why in found.refused.items():
-        console.print(f"{name} took no part: {why}")
-    console.print(f"report: {found.run.report}")
+    for f in evidence.audit:
+        if f.level != "info":
+            where = f" ({f.group})" if f.group else ""
+            console.print(f"! {f.name.replace('_', ' ')}{where}: {f.note}", markup=False)
+    console.print(f"report: {found.run.report}", markup=False)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -51,6 +48,7 @@ def serve(
     from hounsfield.core.errors import BadInput
     from hounsfield.federation.coordinator import Coordinator
     from hounsfield.federation.deployed import drive
+    from hounsfield.steps.stop import listening
 
     if (certificate is None) != (key is None):
         raise BadInput("--certificate and --key belong together; give both, or none to have them made")
@@ -71,7 +69,8 @@ def serve(
         key=key,
         told=_say_with_time,
     )
-    coordinator.serve(ended())
+    with listening() as stop:
+        coordinator.serve(stop.event)
 
 
 @click.command()
@@ -179,20 +178,6 @@ def status(folder: Path, as_json: bool) -> None:
     for knock in found.knocks if served else ():
         click.echo(f"  asks to be let in                 {knock['fingerprint']}")
     _say_run(found)
-
-
-def ended() -> threading.Event:
-    """An event that Ctrl-C and SIGTERM set; a second one ends the process at once."""
-    event = threading.Event()
-
-    def asked(number: int, _: Any) -> None:
-        event.set()
-        signal.signal(number, signal.SIG_DFL)
-
-    with suppress(ValueError):  # not in the main thread, where Python takes no signals
-        signal.signal(signal.SIGINT, asked)
-        signal.signal(signal.SIGTERM, asked)
-    return event
 
 
 def _follow(folder: Path, before: int) -> None:

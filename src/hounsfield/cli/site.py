@@ -75,20 +75,21 @@ def start(data: str, folder: Path, accept: tuple[str, ...], keep_sent: bool, **q
     """Wait for the coordinator's plan, show it, and learn from the images in --data if it is agreed to.
 
     Runs until Ctrl-C. Only the installed package runs; the coordinator cannot send code."""
-    from hounsfield.cli.federate_deploy import ended
     from hounsfield.federation.consent import Consent
     from hounsfield.federation.deployed import serve_site
+    from hounsfield.steps.stop import listening
 
     consent = Consent(folder, beforehand=accept)
-    serve_site(
-        folder,
-        data,
-        question_of(question),
-        decided=_Decision(consent),
-        keep_sent=keep_sent,
-        stop=ended(),
-        told=click.echo,
-    )
+    with listening() as stop:
+        serve_site(
+            folder,
+            data,
+            question_of(question),
+            decided=_Decision(consent),
+            keep_sent=keep_sent,
+            stop=stop.event,
+            told=click.echo,
+        )
 
 
 @site.command()

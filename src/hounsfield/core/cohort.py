@@ -15,6 +15,8 @@ __all__ = ["DEVELOPMENT", "TEST", "Cohort"]
 DEVELOPMENT = "development"
 TEST = "test"
 
+_PHANTOM = "PHANTOM-"
+
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
@@ -58,6 +60,13 @@ class Cohort:
     def patients_known(self) -> bool:
         """True if every case names its patient."""
         return all(c.patient_known for c in self.cases)
+
+    @property
+    def only_phantoms(self) -> bool:
+        """True if every patient is simulated: the ids of our phantoms, in a table or a header, begin so."""
+        return all(
+            any(name.startswith(_PHANTOM) for name in (c.patient, c.images[0].patient)) for c in self.cases
+        )
 
     def only(self, kept: tuple[Case, ...], note: str = "") -> Cohort:
         """The cohort of some of its cases, each where it was; `note` says why the others are not there.

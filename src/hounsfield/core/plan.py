@@ -72,6 +72,7 @@ _LATER = (
     ("augment", "transpose", False),
     ("network", "norm", "batch"),
     ("grid", "orientation", ""),
+    ("federation", "send_norms", True),
 )
 """Keys that came later: at their usual value they are not hashed, so that older plans keep their hash."""
 

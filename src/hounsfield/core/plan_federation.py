@@ -17,7 +17,8 @@ class Federation(Section):
     In each of `rounds` a site trains `local_epochs` on its own cases and sends its weights, never a case.
     `strategy` joins them: "fedavg" takes their mean, weighed by cases (McMahan 2017); "fedprox" keeps a site
     near the common weights by `mu`/2 of the squared distance (Li 2020); "fedadam" moves the common weights by
-    Adam (Reddi 2021) at `server_rate`; "fedbn" leaves the normalisation layers at each site (Li 2021);
+    Adam (Reddi 2021) at `server_rate`; "fedbn" leaves the normalisation layers at each site (Li 2021) and,
+    with `send_norms`, has each site send its own once, after the last round, for the common model;
     "scaffold" corrects each step for the drift of its site (Karimireddy 2020) and moves by `server_rate`
     (0: what is usual of the strategy). Then `fine_tune_epochs` are trained at each site for itself (0: none).
 
@@ -38,6 +39,7 @@ class Federation(Section):
     local_epochs: Positive = 1
     mu: Amount = 0.01
     server_rate: Amount = 0.0
+    send_norms: bool = True
     robust: Literal["none", "trimmed_mean", "krum"] = "none"
     distrusted: Positive = 1
     largest_update: Amount = 0.0

@@ -22,9 +22,10 @@ from hounsfield.federation.site_cases import encoded_as, patients_of
 from hounsfield.steps.prepare import Prepared
 from hounsfield.tasks.classification import answers_of, probabilities
 
-__all__ = ["ALONE", "FEDERATED", "OWN", "POOLED", "Scored", "scored_arms"]
+__all__ = ["ALONE", "FEDERATED", "OWN", "POOLED", "WITHOUT_BUDGET", "Scored", "scored_arms", "with_arm"]
 
 ALONE, POOLED, FEDERATED, OWN = "alone", "pooled", "federated", "fine-tuned"
+WITHOUT_BUDGET = "without budget"
 
 Told = Callable[[str], None]
 
@@ -64,6 +65,24 @@ def scored_arms(
     return tuple(found)
 
 
+def with_arm(
+    scored: Sequence[Scored], arm: str, sites: Sequence[Site], proposal: Proposal, common: Vector
+) -> tuple[Scored, ...]:
+    """The same test cases scored by another federation's common weights too, at its own sites."""
+    return tuple(
+        replace(one, scores={**one.scores, arm: _federated(site, proposal, common)})
+        for one, site in zip(scored, sites, strict=True)
+    )
+
+
+def _federated(site: Site, proposal: Proposal, common: Vector) -> NDArray[np.float64]:
+    """What the common weights, with the site's own layers, say of its test cases."""
+    rows = site.prepared.rows([c.id for c in encoded_as(site.cases.cohort, proposal.encoding).test])
+    training = site.training
+    training.give_kept(site.own.before(proposal.plan.federation.rounds + 1))
+    return probabilities(training.logits(common, rows).astype(np.float64), proposal.encoding, Calibration())
+
+
 def _scored(
     site: Site, proposal: Proposal, common: Vector, alone: dict[str, Vector], pooled: Vector,
     pooled_training: LocalTraining,
@@ -76,8 +95,7 @@ def _scored(
         logits = with_own.logits(weights, rows).astype(np.float64)
         return probabilities(logits, proposal.encoding, Calibration())
 
-    training.give_kept(site.own.before(proposal.plan.federation.rounds + 1))
-    scores = {FEDERATED: by(common, training)}
+    scores = {FEDERATED: _federated(site, proposal, common)}
     tuning = proposal.plan.federation.fine_tune_epochs
     if tuning:
         tuned = training.fine_tuned(common, epochs=tuning)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hounsfield.core.case import LabelEncoding
 from hounsfield.core.clinical import Clinical
-from hounsfield.federation.arms import ALONE, FEDERATED, OWN, POOLED, Scored
+from hounsfield.federation.arms import ALONE, FEDERATED, OWN, POOLED, WITHOUT_BUDGET, Scored
 from hounsfield.federation.round_tables import History, bytes_of_round, course, missing
 from hounsfield.metrics.discrimination import auroc
 from hounsfield.metrics.heterogeneity import holm
@@ -29,13 +29,14 @@ __all__ = ["SiteResult", "chapter", "results"]
 Row = dict[str, Any]
 Array = NDArray[np.float64]
 
-_SHOWN_AS = {ALONE: "alone", FEDERATED: "federated", POOLED: "pooled", OWN: "fine-tuned"}
+_ARMS = (ALONE, FEDERATED, WITHOUT_BUDGET, POOLED, OWN)
 
 
 @dataclass(frozen=True)
 class SiteResult:
     """A site's AUROC by arm, the paired difference of the federated model to its own, and what that shows:
-    "gains", "loses" or "no difference shown".
+    "gains", "loses" or "no difference shown". `by_budget` is the difference to the same federation without
+    its budget, where that was trained.
     """
 
     name: str
@@ -45,6 +46,7 @@ class SiteResult:
     gain: PairedDifference
     to_pooled: PairedDifference
     verdict: str
+    by_budget: PairedDifference | None = None
 
 
 def results(scored: Sequence[Scored], encoding: LabelEncoding) -> tuple[SiteResult, ...]:
@@ -60,8 +62,20 @@ def results(scored: Sequence[Scored], encoding: LabelEncoding) -> tuple[SiteResu
         shown = adjusted.get(k, 1.0) <= 0.05 and gain.difference.value is not None
         better = (gain.difference.value or 0.0) > 0
         verdict = ("gains" if better else "loses") if shown else "no difference shown"
-        found.append(SiteResult(site.name, site.learned_from, arms, foreign, gain, to_pooled, verdict))
+        by_budget = changed_by_budget([site], encoding)
+        found.append(
+            SiteResult(site.name, site.learned_from, arms, foreign, gain, to_pooled, verdict, by_budget)
+        )
     return tuple(sorted(found, key=_worst_first))
+
+
+def changed_by_budget(scored: Sequence[Scored], encoding: LabelEncoding) -> PairedDifference | None:
+    """The federated AUROC less that of the same federation without its budget, over the test cases of all
+    these sites; None where there was no such arm.
+    """
+    if not all(WITHOUT_BUDGET in site.scores for site in scored):
+        return None
+    return _difference(_whole(scored, (FEDERATED, WITHOUT_BUDGET)), FEDERATED, WITHOUT_BUDGET, encoding)
 
 
 def chapter(
@@ -76,7 +90,7 @@ def chapter(
 ) -> Clinical:
     """The report's chapter: findings, tables, the course of the rounds, what a simulation does not show."""
     findings = [
-        as_finding(estimate, name="auroc", group=f"site={r.name}", label=_SHOWN_AS[arm])
+        as_finding(estimate, name="auroc", group=f"site={r.name}", label=arm)
         for r in found
         for arm, estimate in r.arms.items()
     ]
@@ -84,13 +98,21 @@ def chapter(
         as_finding(r.gain.difference, name="auroc_gain_over_alone", group=f"site={r.name}", note=r.verdict)
         for r in found
     ]
+    whole = [arm for arm in (FEDERATED, WITHOUT_BUDGET, POOLED) if all(arm in s.scores for s in scored)]
     findings += [
-        as_finding(_everyone(scored, arm, encoding), name="auroc", group="all sites", label=_SHOWN_AS[arm])
-        for arm in (FEDERATED, POOLED)
+        as_finding(_everyone(scored, arm, encoding), name="auroc", group="all sites", label=arm)
+        for arm in whole
+    ]
+    changes = [(f"site={r.name}", r.by_budget) for r in found]
+    changes.append(("all sites", changed_by_budget(scored, encoding)))
+    findings += [
+        as_finding(change.difference, name="auroc_change_by_budget", group=group)
+        for group, change in changes
+        if change is not None
     ]
     return Clinical(
         "Sites that learn together",
-        " ".join([_statement(found), *notes]),
+        " ".join([_statement(found), *_of_budget(changes[-1][1]), *notes]),
         findings=tuple(findings),
         tables={
             "Each site under each arm, the worst first (AUROC on its own test cases)": _by_site(found),
@@ -122,6 +144,18 @@ def _statement(found: Sequence[SiteResult]) -> str:
     return text
 
 
+def _of_budget(change: PairedDifference | None) -> list[str]:
+    """What the budget of privacy did to all test cases together, in a sentence."""
+    if change is None:
+        return []
+    if change.difference.value is None:
+        return [f"What the budget of privacy cost is not told: {change.difference.reason}."]
+    return [
+        "Beside the same federation without its budget of privacy, the AUROC over all test cases is changed "
+        f"by {as_finding(change.difference).text}."
+    ]
+
+
 def _count(names: Sequence[str], found: Sequence[SiteResult]) -> str:
     listed = f" ({', '.join(names)})" if names else ""
     return f"{len(names)} of {len(found)} sites{listed}"
@@ -130,7 +164,8 @@ def _count(names: Sequence[str], found: Sequence[SiteResult]) -> str:
 def _by_site(found: Sequence[SiteResult]) -> list[Row]:
     rows = []
     for r in found:
-        arms = {_SHOWN_AS[a]: _cell(r.arms[a]) for a in (ALONE, FEDERATED, POOLED, OWN) if a in r.arms}
+        arms = {arm: _cell(r.arms[arm]) for arm in _ARMS if arm in r.arms}
+        spent = {"federated less without budget": _cell(r.by_budget.difference)} if r.by_budget else {}
         rows.append(
             {
                 "site": r.name,
@@ -139,6 +174,7 @@ def _by_site(found: Sequence[SiteResult]) -> list[Row]:
                 **arms,
                 "federated less alone": _cell(r.gain.difference),
                 "federated less pooled": _cell(r.to_pooled.difference),
+                **spent,
                 "shown": r.verdict,
             }
         )
@@ -169,11 +205,17 @@ def _untested(found: Sequence[SiteResult]) -> tuple[str, ...]:
 
 def _everyone(scored: Sequence[Scored], arm: str, encoding: LabelEncoding) -> Estimate:
     """One AUROC over the test cases of all sites, each scored by its arm."""
-    whole = Scored(
+    whole = _whole(scored, (arm,))
+    return _area(whole.scores[arm], whole, encoding)
+
+
+def _whole(scored: Sequence[Scored], arms: Sequence[str]) -> Scored:
+    """The test cases of all sites as those of one."""
+    return Scored(
         "all", 0, np.concatenate([s.answers for s in scored]),
-        tuple(f"{k}/{p}" for k, s in enumerate(scored) for p in s.patients), {}, {},
+        tuple(f"{k}/{p}" for k, s in enumerate(scored) for p in s.patients),
+        {arm: np.concatenate([s.scores[arm] for s in scored]) for arm in arms}, {},
     )  # fmt: skip
-    return _area(np.concatenate([s.scores[arm] for s in scored]), whole, encoding)
 
 
 def _area(scores: Array, site: Scored, encoding: LabelEncoding) -> Estimate:

@@ -266,7 +266,7 @@ class Connection:
     def _away(self, error: httpx.TransportError) -> None:
         text = str(error).lower()
         self._was_away = True
-        if "certificate" in text or "ssl" in text:
+        if ("certificate" in text or "ssl" in text) and "eof" not in text:  # an end is no fault of TLS
             raise BadInput(_tls_sentence(text)) from error
         self._say("the coordinator does not answer; this site goes on asking")
 
@@ -291,7 +291,7 @@ class Connection:
                 if not -BEHIND_S < apart < AHEAD_S
                 else "the coordinator did not accept this site's signature; make a new key with hu site init"
             )
-        if response.status_code in (500, 502, 503, 504):
+        if response.status_code in (429, 500, 502, 503, 504):
             self._say("the coordinator is not ready; this site goes on asking")
             return
         raise BadInput(

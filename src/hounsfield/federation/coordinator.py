@@ -118,6 +118,7 @@ class Coordinator:
             port=self._where[1],
             certificate=self._certificate or self.folder / "server.crt",
             key=self._key or self.folder / "server.key",
+            strangers=self._door.strangers,
         )
         self._server.start()
         last = Status.read(self.folder).run

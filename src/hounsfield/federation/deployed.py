@@ -45,9 +45,14 @@ def drive(
     proposal = _kept_proposal(folder) if resume else None
     if proposal is None:
         proposal = _agreed(grid, plan, folder, names=names, told=told)
-    rounds = Rounds(grid, proposal, folder, names=names, told=told, secure=_secure(proposal))
+    secure = _secure(proposal)
+    rounds = Rounds(grid, proposal, folder, names=names, told=told, secure=secure)
     ended = rounds.run(first_weights(proposal.plan, proposal.encoding), resume=resume)
-    finish(grid, proposal, ended, folder, names=names, nodes=rounds.propose(), told=told)
+    nodes = rounds.propose()
+    finish(
+        grid, proposal, ended, folder,
+        names=names, nodes=nodes, told=told, secure=secure, phantom=_only_phantoms(folder),
+    )  # fmt: skip
 
 
 def serve_site(
@@ -132,6 +137,13 @@ def _facts(grid: Grid, plan: Plan, *, names: Mapping[int, str], told: Told) -> d
             f"({'; '.join(why) or 'the others did not answer in time'}); mend that, and go on with resume"
         )
     return found
+
+
+def _only_phantoms(folder: Path) -> bool:
+    """Whether every site told that its patients are simulated."""
+    place = folder / FACTS
+    told = json.loads(place.read_text("utf-8")) if place.is_file() else {}
+    return bool(told) and all(facts.get("phantom") is True for facts in told.values())
 
 
 def _kept_proposal(folder: Path) -> Proposal | None:

@@ -12,6 +12,7 @@ from hounsfield.core.clinical import Clinical
 from hounsfield.core.evidence import Evidence, Finding
 from hounsfield.core.model import Model
 from hounsfield.federation.checks import contrary_findings
+from hounsfield.federation.own_layers import ROW
 from hounsfield.federation.privacy.pooled_counts import pooled
 from hounsfield.federation.round_tables import History, bytes_of_round, course, missing
 from hounsfield.steps.clinical import with_clinical
@@ -33,11 +34,14 @@ def evidence_of(
         subgroups=tuple(f for f in together if f.group),
         untested=_UNTESTED,
         context=_context(model),
+        phantom="phantom" in model.card,
     )
-    return with_clinical(evidence, _chapter(counts, silent, history, weights_bytes))
+    return with_clinical(evidence, _chapter(model, counts, silent, history, weights_bytes))
 
 
-def _chapter(counts: Counted, silent: Mapping[str, str], history: History, weights_bytes: int) -> Clinical:
+def _chapter(
+    model: Model, counts: Counted, silent: Mapping[str, str], history: History, weights_bytes: int
+) -> Clinical:
     found = [
         replace(finding, group=f"site={name}")
         for name, own in counts.items()
@@ -51,6 +55,8 @@ def _chapter(counts: Counted, silent: Mapping[str, str], history: History, weigh
         lead += f" The worst is {found[0].group.removeprefix('site=')}: AUROC {found[0].text}."
     if without:
         lead += f" Too few patients for a number at {', '.join(without)}."
+    if ROW in model.card:
+        lead += f" The common model's normalisation layers: {model.card[ROW]}."
     lead += "".join(f" No counts from {name}: {why}." for name, why in silent.items())
     gone = missing(history)
     return Clinical(

@@ -21,6 +21,7 @@ from hounsfield.federation.connection import LOG_HEAD
 from hounsfield.federation.flower import need
 from hounsfield.federation.keys import fingerprint
 from hounsfield.federation.link import Link
+from hounsfield.federation.strangers import Strangers
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -49,6 +50,14 @@ LARGEST_REQUEST = 64 * 2**20
 
 _MOST_KNOCKS = 64
 
+_TURNED_AWAY = {
+    "nowhere": (404, "Not Found"),
+    "no key": (401, "a site's key is needed"),
+    "revoked": (401, "revoked"),
+    "unknown": (401, "not approved"),
+}
+"""What is answered, by what is wrong."""
+
 Scope = dict[str, Any]
 
 
@@ -64,11 +73,20 @@ class Door:
     """Turns away what is no request of an approved site, as an ASGI application around Flower's.
 
     `told` hears of each key that nobody has approved, once. `log_heads` is what each site last said that its
-    log ends with.
+    log ends with. `strangers` counts what is turned away, by address; no approved key is refused for it.
     """
 
-    def __init__(self, app: Any, link: Link, approved: Approved, *, told: Callable[[Knock], None]) -> None:
+    def __init__(
+        self,
+        app: Any,
+        link: Link,
+        approved: Approved,
+        *,
+        told: Callable[[Knock], None],
+        strangers: Strangers | None = None,
+    ) -> None:
         self._app, self._link, self._approved, self._told = app, link, approved, told
+        self.strangers = strangers or Strangers()
         self._knocks: dict[str, Knock] = {}
         self.log_heads: dict[int, str] = {}
         self._lock = threading.Lock()
@@ -88,33 +106,53 @@ class Door:
             return
         refusal = self._refusal(scope)
         if refusal is None:
-            await self._app(scope, receive, send)
+            await self._passed_on(scope, receive, send)
         elif scope["type"] == "http":
             await _say(send, *refusal)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
+    async def _passed_on(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Let Flower's application answer, and note whether it took the request for a site's."""
+        peer = scope.get("client")
+
+        async def noted(message: Scope) -> None:
+            if message["type"] == "http.response.start":
+                if message["status"] == 200:
+                    self.strangers.is_a_site(peer)
+                elif message["status"] in (401, 404):
+                    self.strangers.may_be_turned_away(_address(scope))
+            await send(message)
+
+        await self._app(scope, receive, noted)
+
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in PATHS:
-            return 404, "Not Found"
-        headers = {name.lower(): value for name, value in scope["headers"]}
-        constants = need("flwr.supercore.constant")
-        given = headers.get(constants.FLEET_HTTP_PUBLIC_KEY_HEADER.lower().encode(), b"")
-        key = _key_of(given)
-        if key is None:
-            return 401, "a site's key is needed"
-        standing = self._approved.standing(key[0])
-        if standing == "revoked":
-            return 401, "revoked"
+        """Why a request is not passed on; None where its key is approved."""
+        standing, key = self._standing(scope)
+        if standing == "approved":
+            return self._unfit(scope, *key)
+        if not self.strangers.may_be_turned_away(_address(scope)):
+            return 429, "Too Many Requests"
         if standing == "unknown":
             self._knocked(key[0])
-            return 401, "not approved"
+        return _TURNED_AWAY[standing]
+
+    def _standing(self, scope: Scope) -> tuple[str, tuple[str, bytes]]:
+        """Whether the key of a request may speak, its fingerprint and its PEM; else what is missing."""
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in PATHS:
+            return "nowhere", ("", b"")
+        key = _key_of(_headers(scope).get(_key_header(), b""))
+        return ("no key", ("", b"")) if key is None else (self._approved.standing(key[0]), key)
+
+    def _unfit(self, scope: Scope, fingerprint: str, pem: bytes) -> tuple[int, str] | None:
+        """Why a request with an approved key is not taken; None where it is."""
+        headers = _headers(scope)
         if not headers.get(b"content-length", b"").isdigit():
             return 411, "Length Required"
         if int(headers[b"content-length"]) > LARGEST_REQUEST:
             return 413, "Content Too Large"
-        name = next(a.name for a in self._approved.all() if a.fingerprint == key[0])
-        node = self._link.add(key[0], key[1], name)
+        name = next(a.name for a in self._approved.all() if a.fingerprint == fingerprint)
+        node = self._link.add(fingerprint, pem, name)
         if head := headers.get(LOG_HEAD.encode()):
             self.log_heads[node] = head.decode("latin-1")[:64]
         return None
@@ -149,6 +187,19 @@ def fleet_app(link: Link) -> FastAPI:
     app.state.enable_supernode_auth = True
     app.include_router(need("flwr.superlink.routers.fleet.router").router)
     return app
+
+
+def _headers(scope: Scope) -> dict[bytes, bytes]:
+    return {name.lower(): value for name, value in scope["headers"]}
+
+
+def _key_header() -> bytes:
+    """The header that bears a site's key."""
+    return str(need("flwr.supercore.constant").FLEET_HTTP_PUBLIC_KEY_HEADER).lower().encode()
+
+
+def _address(scope: Scope) -> str:
+    return str((scope.get("client") or ("unknown", 0))[0])
 
 
 @lru_cache(maxsize=256)

@@ -23,7 +23,8 @@ class SiteFacts:
     """The classes of a site, how many patients have each (None: fewer than the smallest n), and what its
     images are like: sizes in voxels (k, j, i), spacing in mm, grey levels as percentiles.
 
-    `fingerprint.imbalance` is not told where a class is that small: it would give the count away.
+    `fingerprint.imbalance` is not told where a class is that small: it would give the count away. `phantom`
+    says that every patient is simulated.
     """
 
     kind: str
@@ -32,6 +33,7 @@ class SiteFacts:
     patients_by_class: dict[str, int | None]
     fingerprint: Fingerprint
     version: str
+    phantom: bool = False
 
     def to_json(self) -> str:
         """As it is sent."""
@@ -50,6 +52,7 @@ class SiteFacts:
             return cls(
                 str(raw["kind"]), tuple(map(str, raw["classes"])), tuple(map(str, raw["target"])),
                 dict(raw["patients_by_class"]), Fingerprint(**numbers), str(raw["version"]),
+                raw.get("phantom") is True,
             )  # fmt: skip
         except (ValueError, KeyError, TypeError) as error:
             raise BadInput(
@@ -96,7 +99,9 @@ def facts_of(cohort: Cohort, store: PixelStore, *, smallest_n: int, version: str
     if None in counts.values():
         facts = replace(facts, imbalance=1.0)
     encoding = cohort.encoding
-    return SiteFacts(encoding.kind, names, encoding.target, counts, facts, version)
+    return SiteFacts(
+        encoding.kind, names, encoding.target, counts, facts, version, phantom=cohort.only_phantoms
+    )
 
 
 def _other_version(answer: Message) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -20,6 +20,10 @@ from hounsfield.federation.messages import ask_evaluate, counts_of, refusal_of
 from hounsfield.federation.privacy.privacy_facts import privacy_facts
 from hounsfield.federation.proposal import Proposal
 from hounsfield.io.files import write_json
+
+if TYPE_CHECKING:
+    from hounsfield.federation.own_layers import CommonLayers
+    from hounsfield.federation.rounds import SecureMean
 
 __all__ = ["COUNTS", "ROUNDS", "finish"]
 
@@ -35,11 +39,21 @@ def finish(
     names: Mapping[int, str],
     nodes: Sequence[int],
     told: Callable[[str], None] = lambda _: None,
+    secure: SecureMean | None = None,
+    phantom: bool = False,
 ) -> Model:
-    """Write model, `rounds.json`, `counts.json` and the report into the run's folder; returns the model."""
+    """Write model, `rounds.json`, `counts.json` and the report into the run's folder; returns the model.
+
+    `secure` sums what of FedBN is asked for at the end, where the plan sums in secret; `phantom` says that
+    all patients are simulated.
+    """
+    from hounsfield.federation.own_layers import common_layers
     from hounsfield.steps.report import report
 
-    model = _model(proposal, ended, folder, sites=len(nodes))
+    layers = common_layers(grid, proposal, ended.round, nodes=nodes, secure=secure)
+    if layers.told:
+        told(f"normalisation layers: {layers.told}")
+    model = _model(proposal, ended, layers, folder, sites=len(nodes), phantom=phantom)
     write_json(folder / ROUNDS, {"plan_hash": ended.plan_hash, "rounds": list(ended.history)})
     counts, silent = _counted(grid, proposal, ended, names=names, nodes=nodes)
     write_json(folder / COUNTS, {"counts": counts, "without": silent})
@@ -66,21 +80,23 @@ def _counted(
     return counts, silent
 
 
-def _model(proposal: Proposal, ended: Kept, folder: Path, *, sites: int) -> Model:
-    """The common model as a directory that `hu predict` reads; under FedBN with normalisation as it began."""
-    from hounsfield.federation.common_model import half, write_common_model
-    from hounsfield.federation.local_training import layout_of
-    from hounsfield.steps.learner import network_of_plan
+def _model(
+    proposal: Proposal, ended: Kept, layers: CommonLayers, folder: Path, *, sites: int, phantom: bool
+) -> Model:
+    """The common model as a directory that `hu predict` reads."""
+    from hounsfield.federation.common_model import common_network, half, write_common_model
 
-    plan, encoding = proposal.plan, proposal.encoding
-    network = network_of_plan(plan, encoding.outputs, seed=plan.seed)
-    layout_of(plan, network).give(network, ended.weights)
+    plan = proposal.plan
     return write_common_model(
         folder / "model",
-        network,
+        common_network(proposal, ended.weights, layers),
         proposal,
-        half(encoding),
+        half(proposal.encoding),
         data_digest=ended.plan_hash[:16],
         learned=f"by {sites} sites in {ended.round} rounds ({plan.federation.strategy})",
-        rows=privacy_facts(plan.federation),
+        rows={
+            **privacy_facts(plan.federation),
+            **layers.row,
+            **({"phantom": "yes"} if phantom else {}),
+        },
     )

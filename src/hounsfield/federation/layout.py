@@ -7,6 +7,7 @@ Counters are not numbers to average and stay where they are. FedBN leaves the no
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from hounsfield.core.errors import BadInput
 __all__ = ["Layout"]
 
 Vector = NDArray[np.float32]
+Norms = Literal["with", "without", "only"]
 
 _NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
 
@@ -28,9 +30,9 @@ class Layout:
     """Which tensors of a network are shared, with their shapes; `learned` says which are parameters.
 
     >>> network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-    >>> whole, without = Layout.of(network), Layout.of(network, without_norms=True)
-    >>> whole.size, without.size, whole.names[-1]
-    (21, 9, '1.running_var')
+    >>> whole, without = Layout.of(network), Layout.of(network, norms="without")
+    >>> whole.size, without.size, Layout.of(network, norms="only").size, whole.names[-1]
+    (21, 9, 12, '1.running_var')
     >>> whole.give(network, np.ones(21, np.float32)); float(whole.take(network).sum())
     21.0
     """
@@ -40,14 +42,17 @@ class Layout:
     learned: tuple[bool, ...]
 
     @classmethod
-    def of(cls, network: nn.Module, *, without_norms: bool = False) -> Layout:
-        """The shared tensors of a network, in the order of its state."""
+    def of(cls, network: nn.Module, *, norms: Norms = "with") -> Layout:
+        """The tensors of a network in the order of its state: all, without its normalisation layers, or these
+        only.
+        """
         parameters = {name for name, _ in network.named_parameters()}
-        norms = {name for name, module in network.named_modules() if isinstance(module, _NORMS)}
+        layers = {name for name, module in network.named_modules() if isinstance(module, _NORMS)}
+        wanted = {"with": (True, False), "without": (False,), "only": (True,)}[norms]
         shared = {
             name: tuple(tensor.shape)
             for name, tensor in network.state_dict().items()
-            if tensor.is_floating_point() and not (without_norms and name.rpartition(".")[0] in norms)
+            if tensor.is_floating_point() and (name.rpartition(".")[0] in layers) in wanted
         }
         return cls(tuple(shared), tuple(shared.values()), tuple(name in parameters for name in shared))
 

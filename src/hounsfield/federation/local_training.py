@@ -72,7 +72,7 @@ def first_weights(plan: Plan, encoding: LabelEncoding) -> Vector:
 
 def layout_of(plan: Plan, network: torch.nn.Module) -> Layout:
     """What sites of this plan share of a network."""
-    return Layout.of(network, without_norms=plan.federation.strategy == "fedbn")
+    return Layout.of(network, norms="without" if plan.federation.strategy == "fedbn" else "with")
 
 
 class LocalTraining:

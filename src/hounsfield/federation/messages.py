@@ -8,6 +8,8 @@ ask        message_type      sent                               answered
 facts      query.facts       config: smallest-n                 config: facts (JSON, counts above smallest-n)
 propose    query.propose     config: proposal (JSON)            config: accepted = plan-hash
 train      train             arrays: weights [, control]        arrays: weights [, control]; metrics
+layers     train             config: own-layers; arrays: those  arrays: weights (the site's own layers)
+                             that the plan's seed draws
 evaluate   evaluate          arrays: weights                    counts: arrays of counts; metrics
 ```
 Every `config` bears the plan's hash (but for facts) and the package's version. A site that refuses answers
@@ -45,6 +47,7 @@ __all__ = [
     "EVALUATE",
     "FACTS",
     "METRICS",
+    "OWN_LAYERS",
     "PROPOSE",
     "TRAIN",
     "WEIGHTS",
@@ -58,6 +61,7 @@ __all__ = [
     "answered_weights",
     "ask_evaluate",
     "ask_facts",
+    "ask_layers",
     "ask_propose",
     "ask_train",
     "bytes_of",
@@ -73,6 +77,7 @@ __all__ = [
 FACTS, PROPOSE, TRAIN, EVALUATE = "query.facts", "query.propose", "train", "evaluate"
 ARRAYS, CONFIG, METRICS, COUNTS = "arrays", "config", "metrics", "counts"
 WEIGHTS, CONTROL = "weights", "control"
+OWN_LAYERS = "own-layers"
 
 _identity = need("flwr.supercore.task_identity").TaskIdentity
 if _identity._run_id is None:  # a message of Flower's asks whose it is; the link state numbers it again
@@ -140,6 +145,15 @@ def ask_train(
     """Ask for a round, counted from 1, of local training from `weights` (P,); `control` is SCAFFOLD's."""
     config = {"plan-hash": plan_hash, "server-round": number, **(extra or {})}
     return _asked(node, TRAIN, config, _weights(weights, control))
+
+
+def ask_layers(node: int, start: Vector, *, plan_hash: str, number: int) -> Message:
+    """Ask for the normalisation layers (K,) that a site kept for itself up to round `number`.
+
+    `start` (K,) are those that the plan's seed draws, so that a secure sum hides what differs from them.
+    """
+    config: dict[str, Scalar] = {"plan-hash": plan_hash, "server-round": number, OWN_LAYERS: True}
+    return _asked(node, TRAIN, config, _weights(start, None))
 
 
 def ask_evaluate(node: int, weights: Vector, *, plan_hash: str, number: int) -> Message:
@@ -248,7 +262,7 @@ def _asked(node: int, kind: str, config: Mapping[str, Scalar], arrays: ArrayReco
     content = RecordDict({CONFIG: ConfigRecord({**config, "version": package_version()})})
     if arrays is not None:
         content[ARRAYS] = arrays
-    group = str(config.get("server-round", ""))
+    group = OWN_LAYERS if OWN_LAYERS in config else str(config.get("server-round", ""))
     return Message(content, dst_node_id=node, message_type=kind, group_id=group)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from hounsfield.core.errors import BadInput
 from hounsfield.federation.flower import need
 from hounsfield.federation.keys import require_valid
+from hounsfield.federation.strangers import Listening, Strangers
 
 __all__ = ["Server"]
 
@@ -19,22 +20,29 @@ _START_S = 30.0
 
 
 class Server:
-    """An ASGI application over TLS; `port` 0 takes a free one. Raises BadInput where it cannot be begun."""
+    """An ASGI application over TLS; `port` 0 takes a free one. Raises BadInput where it cannot be begun.
 
-    def __init__(self, app: Any, *, host: str, port: int, certificate: Path, key: Path) -> None:
+    `strangers` bounds the connections on which no site has spoken.
+    """
+
+    def __init__(
+        self, app: Any, *, host: str, port: int, certificate: Path, key: Path, strangers: Strangers
+    ) -> None:
         uvicorn = need("uvicorn")
         require_valid(certificate)
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._socket = socket.create_server((host, port), family=family, backlog=128)
+            plain = socket.create_server((host, port), family=family, backlog=128)
         except OSError as error:
             raise BadInput(
                 f"port {port} of {host} cannot be opened ({(error.strerror or 'unknown').lower()}); end what "
                 "has it, or name another --port or --host"
             ) from error
+        self._socket = Listening.of(plain, strangers)
         try:
             config = uvicorn.Config(
                 app,
+                loop="asyncio",  # which takes connections by Listening.accept
                 lifespan="off",
                 ws="none",
                 log_config=None,

@@ -12,21 +12,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from hounsfield.core.cohort import Cohort
 from hounsfield.core.errors import BadInput
-from hounsfield.core.index import Index
+from hounsfield.core.evidence import Finding
 from hounsfield.core.plan import Plan
 from hounsfield.core.progress import Progress, Silent
 from hounsfield.federation.agreement import Agreement, agreed
-from hounsfield.federation.arms import scored_arms
+from hounsfield.federation.arms import WITHOUT_BUDGET, Scored, scored_arms, with_arm
 from hounsfield.federation.comparison import SiteResult, results
 from hounsfield.federation.facts import facts_in
 from hounsfield.federation.grid import InProcessGrid
 from hounsfield.federation.kept_rounds import Kept
 from hounsfield.federation.local_training import first_weights
 from hounsfield.federation.messages import ask_facts
+from hounsfield.federation.own_layers import CommonLayers, common_layers
+from hounsfield.federation.proposal import Proposal
 from hounsfield.federation.rounds import Rounds
 from hounsfield.federation.site import Site
-from hounsfield.federation.site_cases import SiteCases, divided, looked_at, of_folder
+from hounsfield.federation.site_audit import audited
+from hounsfield.federation.site_cases import together
+from hounsfield.federation.sources import divided_sources
 from hounsfield.federation.written import written
 from hounsfield.steps.compute import available_cores
 from hounsfield.steps.gather import Question
@@ -41,7 +46,8 @@ class Asked:
     """A simulation: sources by the site's name, or one source divided `by` a group column.
 
     `changes` are dotted keys of the plan, `plan` one that was made already (else it is designed from the
-    sites' facts within `budget_minutes`).
+    sites' facts within `budget_minutes`). With `without_budget` the same federation is trained once more
+    without its budget of privacy, so that the report says what that cost.
     """
 
     sources: Mapping[str, str]
@@ -53,6 +59,7 @@ class Asked:
     budget_minutes: float = 8.0
     resume: bool = False
     command: str = ""
+    without_budget: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,8 +82,11 @@ def simulate(asked: Asked, *, progress: Progress | None = None) -> Simulated:
     clock = Clock(progress or Silent())
     folder = RunFolder(asked.out)
     with folder.opened(resume=asked.resume):
-        cases, refused, index = _cases(asked, folder, clock)
-        sites = [Site(c, folder.cache / f"site-{k}", threads=available_cores()) for k, c in enumerate(cases)]
+        split = divided_sources(asked.sources, asked.by, asked.question, folder.cache, clock)
+        refused = dict(split.refused)
+        sites = [
+            Site(c, folder.cache / f"site-{k}", threads=available_cores()) for k, c in enumerate(split.sites)
+        ]
         grid = InProcessGrid({number: site.answer for number, site in enumerate(sites, 1)})
         names = {number: site.cases.name for number, site in enumerate(sites, 1)}
         agreement = _agreement(asked, grid, names, folder, clock)
@@ -84,74 +94,25 @@ def simulate(asked: Asked, *, progress: Progress | None = None) -> Simulated:
         sites = [site for site in sites if site.cases.name not in agreement.refused]
         grid.sites = {n: grid.sites[n] for n, name in names.items() if name not in agreement.refused}
         names = {n: name for n, name in names.items() if n in grid.sites}
-        kept, overhead = _rounds(agreement, grid, names, folder, clock)
+        cohort = together([s.cases for s in sites], agreement.proposal.encoding, agreement.notes)
+        warned = _audited(sites, cohort, split.moved, clock)
+        kept, layers, overhead = _rounds(agreement.proposal, grid, names, folder.work / "rounds", clock)
         with clock.step("compare", f"{len(sites)} sites alone and pooled") as said:
             place = folder.work / "arms"
             place.mkdir(parents=True, exist_ok=True)
             told = _telling(clock, len(sites) + 2)
             scored = scored_arms(sites, agreement.proposal, kept.weights, place, told=told)
+        if asked.without_budget:
+            scored = _without_budget(scored, sites, agreement.proposal, folder, clock)
+        with clock.step("results") as said:
             found = results(scored, agreement.proposal.encoding)
             said += [f"{r.name}: {r.verdict}" for r in found]
         run = written(
-            folder, sites, scored, found, agreement, kept, index,
-            clock=clock, command=asked.command, refused=refused,
+            folder, sites, scored, found, agreement, kept, layers, split.index, cohort,
+            clock=clock, command=asked.command, refused=refused, audit=warned,
         )  # fmt: skip
     folder.drop_cache()
     return Simulated(run, found, agreement, kept, refused, overhead)
-
-
-def _cases(
-    asked: Asked, folder: RunFolder, clock: Clock
-) -> tuple[tuple[SiteCases, ...], dict[str, str], Index]:
-    """The sites' cases, those that cannot take part, and everything that was scanned."""
-    if asked.by and len(asked.sources) != 1:
-        raise BadInput(
-            f"--by {asked.by} divides one source, and {len(asked.sources)} were given; give one source, or "
-            "leave --by out and give one for each site"
-        )
-    if not asked.by and len(asked.sources) < 2:
-        raise BadInput(
-            "one source was given without --by; name the column that tells the sites apart, e.g. --by site, "
-            "or give a source for each site"
-        )
-    if asked.by:
-        source = next(iter(asked.sources.values()))
-        question = replace(
-            asked.question, groups=tuple(dict.fromkeys((*asked.question.groups, *_asks(asked.by))))
-        )
-        looked = looked_at(source, question, folder.cache, progress=clock.progress)
-        sites, refused = divided(looked, asked.by, question)
-        return sites, refused, looked.index
-    sites_of, refused = [], {}
-    index = Index("", ())
-    for number, (name, source) in enumerate(asked.sources.items()):
-        question = replace(asked.question, labels=_labels(asked.question.labels, source))
-        place = folder.cache / f"source-{number}"
-        try:
-            site = of_folder(source, question, place, name=name, progress=clock.progress)
-        except BadInput as error:
-            refused[name] = str(error)
-            continue
-        series = tuple(c.images[0] for c in site.cohort.cases)
-        index = replace(index, series=(*index.series, *series))
-        sites_of.append(site)
-    if len(sites_of) < 2:
-        why = "; ".join(f"{name}: {said}" for name, said in refused.items())
-        raise BadInput(f"{len(sites_of)} site(s) can take part ({why}); expected at least 2")
-    return tuple(sites_of), refused, index
-
-
-def _asks(by: str) -> tuple[str, ...]:
-    """The column that divides, where it is none that is known without asking."""
-    from hounsfield.steps.gather import KNOWN_GROUPS
-
-    return () if by in KNOWN_GROUPS else (by,)
-
-
-def _labels(table: str, source: str) -> str:
-    """A site's own label table where it lies in its source, else the common one."""
-    own = Path(source) / table
-    return str(own) if table and Path(source).is_dir() and own.is_file() else table
 
 
 def _agreement(
@@ -170,6 +131,11 @@ def _agreement(
             seed=asked.question.seed, budget_minutes=asked.budget_minutes,
         )  # fmt: skip
         found = replace(found, refused={**found.refused, **refused})
+        if asked.without_budget and not found.proposal.plan.federation.private:
+            raise BadInput(
+                "the arm without a budget was asked for, and the plan has none; set one, e.g. "
+                "federation.epsilon=8, or leave --without-budget out"
+            )
         folder.keep_plan(found.proposal.plan)
         data = "-".join(sorted(f"{name}:{f.fingerprint.n}" for name, f in facts.items()))
         folder.require_same(found.proposal.hash, hashlib.sha256(data.encode()).hexdigest()[:16])
@@ -181,14 +147,36 @@ def _federation(plan: Plan | None) -> Any:
     return (plan or Plan()).federation
 
 
+def _audited(sites: list[Site], cohort: Cohort, moved: int, clock: Clock) -> tuple[Finding, ...]:
+    """What is to be known of the data, at each site and between them."""
+    with clock.step("audit", f"{len(sites)} sites, each and between them") as said:
+        found = audited([s.cases for s in sites], cohort, moved=moved)
+        names = dict.fromkeys(f.name for f in found if f.level != "info")
+        said.append(f"warnings: {', '.join(names) or 'none'}")
+    return found
+
+
+def _without_budget(
+    scored: tuple[Scored, ...], sites: list[Site], proposal: Proposal, folder: RunFolder, clock: Clock
+) -> tuple[Scored, ...]:
+    """The same test cases scored by the same federation without its budget too."""
+    plan = proposal.plan.changed({"federation.epsilon": 0.0})
+    freely = replace(proposal, plan=plan)
+    twins = [Site(site.cases, site.folder, threads=site.threads) for site in sites]
+    grid = InProcessGrid({number: site.answer for number, site in enumerate(twins, 1)})
+    names = {number: site.cases.name for number, site in enumerate(twins, 1)}
+    kept, _, _ = _rounds(freely, grid, names, folder.work / "rounds-without-budget", clock)
+    return with_arm(scored, WITHOUT_BUDGET, twins, freely, kept.weights)
+
+
 def _rounds(
-    agreement: Agreement, grid: InProcessGrid, names: Mapping[int, str], folder: RunFolder, clock: Clock
-) -> tuple[Kept, float]:
-    """The federated weights; and the seconds a round that no site trained in, after the first."""
-    proposal = agreement.proposal
-    place = folder.work / "rounds"
+    proposal: Proposal, grid: InProcessGrid, names: Mapping[int, str], place: Path, clock: Clock
+) -> tuple[Kept, CommonLayers, float]:
+    """The federated weights, FedBN's common layers, and the seconds a round beside the sites' work."""
     place.mkdir(parents=True, exist_ok=True)
-    with clock.step("rounds", f"{proposal.plan.federation.strategy}, {len(names)} sites") as said:
+    federation = proposal.plan.federation
+    budget = f", epsilon {federation.epsilon:g}" if federation.private else ""
+    with clock.step("rounds", f"{federation.strategy}, {len(names)} sites{budget}") as said:
         told = _telling(clock, proposal.plan.federation.rounds)
         secure = None
         if proposal.plan.federation.secure_aggregation:
@@ -197,13 +185,14 @@ def _rounds(
 
             secure, grid.sites = secure_mean, {n: masked(answer) for n, answer in grid.sites.items()}
         rounds = Rounds(grid, proposal, place, names=names, told=told, secure=secure)
-        rounds.propose()  # sites of a run whose rounds are done already must know the plan as well
+        nodes = rounds.propose()  # sites of a run whose rounds are done already must know the plan as well
         began, within = time.perf_counter(), grid.seconds
         kept = rounds.run(first_weights(proposal.plan, proposal.encoding), resume=True)
         spent = time.perf_counter() - began - (grid.seconds - within)
         overhead = spent / max(1, proposal.plan.federation.rounds)
+        layers = common_layers(grid, proposal, kept.round, nodes=nodes, secure=secure)
         said.append(f"{kept.round} rounds, {overhead:.3f} s a round beside the sites' own work")
-    return kept, overhead
+    return kept, layers, overhead
 
 
 def _telling(clock: Clock, total: int) -> Callable[[str], None]:

@@ -22,6 +22,7 @@ from hounsfield.federation.messages import (
     CONTROL,
     EVALUATE,
     FACTS,
+    OWN_LAYERS,
     PROPOSE,
     TRAIN,
     Reason,
@@ -194,6 +195,11 @@ class Site:
 
     def _train(self, ask: Message) -> Message:
         self._pinned(ask)
+        if OWN_LAYERS in config_of(ask):
+            from hounsfield.federation.own_layers import layers_at
+
+            layers, n = layers_at(self, _round_of(ask))
+            return answered_weights(ask, layers, {}, n=n)
         scaffold = self._accepted().plan.federation.strategy == "scaffold"
         common = vector_of(ask, CONTROL) if scaffold else None
         number = _round_of(ask)

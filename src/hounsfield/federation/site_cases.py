@@ -19,13 +19,19 @@ from hounsfield.core.evidence import Finding
 from hounsfield.core.progress import Progress, Silent
 from hounsfield.io.pixel_store import PixelStore
 from hounsfield.pipeline.path import look
-from hounsfield.steps.audit import link_pairs, refuse_leakage
-from hounsfield.steps.duplicates import Pair
+from hounsfield.steps.audit import audit, link_pairs, refuse_leakage
+from hounsfield.steps.duplicates import Fingerprints, Pair
 from hounsfield.steps.encode_labels import one_spelling
 from hounsfield.steps.gather import Question, resplit
 from hounsfield.steps.study import Clock, Looked, Study
 
-__all__ = ["SiteCases", "divided", "encoded_as", "looked_at", "of_folder", "patients_of"]
+__all__ = [
+    "SITE", "SiteCases", "at_two_sites", "divided", "encoded_as", "looked_at", "of_folder", "patients_of",
+    "together",
+]  # fmt: skip
+
+SITE = "site"
+"""The group that names the site of a case, where the cases of several lie together."""
 
 _FOLDS = 2
 """No fold of a site is left out in training; two is the least that a split knows."""
@@ -33,11 +39,14 @@ _FOLDS = 2
 
 @dataclass(frozen=True)
 class SiteCases:
-    """A site's name, its cohort (a development part to learn from, a test part), and its pixels."""
+    """A site's name, its cohort (a development part to learn from, a test part), its pixels and what finds
+    them again, and what the audit says of them.
+    """
 
     name: str
     cohort: Cohort
     store: PixelStore
+    marks: Fingerprints
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -56,7 +65,7 @@ def of_folder(
     """
     looked = looked_at(source, question, cache, progress=progress)
     refuse_leakage(looked.cohort, looked.pairs)
-    return SiteCases(name, looked.cohort, looked.store, looked.findings)
+    return SiteCases(name, looked.cohort, looked.store, looked.marks, looked.findings)
 
 
 def looked_at(source: str, question: Question, cache: Path, *, progress: Progress | None = None) -> Looked:
@@ -121,13 +130,42 @@ def patients_of(cases: Sequence[Case]) -> NDArray[np.int64]:
     return np.unique([c.patient for c in cases], return_inverse=True)[1].astype(np.int64)
 
 
+def together(sites: Sequence[SiteCases], encoding: LabelEncoding, notes: tuple[str, ...] = ()) -> Cohort:
+    """The cases of all sites as one cohort, each with its site as a group; ids bear the site's number,
+    counted from 1, so that those of two sites do not meet.
+    """
+    cases: list[Case] = []
+    part: dict[str, str] = {}
+    for number, site in enumerate(sites, 1):
+        cohort = encoded_as(site.cohort, encoding)
+        for case in (*cohort.development, *cohort.test):
+            named = replace(
+                case, id=f"{number}-{case.id}", patient=f"{number}-{case.patient}",
+                groups={**case.groups, SITE: site.name},
+            )  # fmt: skip
+            cases.append(named)
+            part[named.id] = cohort.part[case.id]
+    return Cohort(tuple(cases), encoding, part, {}, notes)
+
+
+def at_two_sites(cases: Sequence[Case], by: str) -> int:
+    """How many patients have images at several sites of the column `by`."""
+    seen: dict[str, set[str]] = {}
+    for case in cases:
+        if name := case.groups.get(by, ""):
+            seen.setdefault(case.patient, set()).add(name)
+    return sum(len(names) > 1 for names in seen.values())
+
+
 def _split_alone(name: str, cases: tuple[Case, ...], looked: Looked, question: Question) -> SiteCases:
     ids = {c.id for c in cases}
     encoding = looked.cohort.encoding
     here = Cohort(cases, encoding, {c.id: "test" for c in cases}, {})
     pairs: tuple[Pair, ...] = tuple(p for p in looked.pairs if {p.first, p.second} <= ids)
     split = resplit(here, replace(question, folds=_FOLDS), link_pairs(pairs, cases) if pairs else ())
-    return SiteCases(name, split, looked.store)
+    refuse_leakage(split, pairs)
+    marks = looked.marks.chosen(ids)
+    return SiteCases(name, split, looked.store, marks, audit(split, pairs, store=looked.store, marks=marks))
 
 
 def _places(cases: Sequence[Case], by: str) -> dict[str, str]:

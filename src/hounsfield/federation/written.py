@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from hounsfield.core.case import Case
 from hounsfield.core.cohort import Cohort
 from hounsfield.core.evidence import Finding
 from hounsfield.core.index import Index
@@ -16,24 +15,20 @@ from hounsfield.core.predictions import Predictions
 from hounsfield.federation.agreement import Agreement
 from hounsfield.federation.arms import FEDERATED, Scored
 from hounsfield.federation.checks import contrary_findings
-from hounsfield.federation.common_model import half
+from hounsfield.federation.common_model import common_network, half
 from hounsfield.federation.comparison import SiteResult, chapter
 from hounsfield.federation.kept_rounds import Kept
-from hounsfield.federation.local_training import layout_of
+from hounsfield.federation.own_layers import CommonLayers
 from hounsfield.federation.privacy.privacy_facts import privacy_facts
 from hounsfield.federation.site import Site
-from hounsfield.federation.site_cases import encoded_as
 from hounsfield.io.files import write_json
 from hounsfield.io.model_store import write_model
 from hounsfield.networks.weights import save_weights
 from hounsfield.steps.clinical import with_clinical
-from hounsfield.steps.learner import network_of_plan
 from hounsfield.steps.run_folder import RunFolder
 from hounsfield.steps.study import Clock, Run
 
 __all__ = ["written"]
-
-_SITE = "site"
 
 
 def written(
@@ -43,27 +38,32 @@ def written(
     found: Sequence[SiteResult],
     agreement: Agreement,
     kept: Kept,
+    layers: CommonLayers,
     index: Index,
+    cohort: Cohort,
     *,
     clock: Clock,
     command: str,
     refused: Mapping[str, str],
+    audit: Sequence[Finding] = (),
 ) -> Run:
-    """Write model, predictions, rounds.json and the report of a simulation."""
+    """Write model, predictions, rounds.json and the report of a simulation.
+
+    `cohort` are the cases of all sites together, `audit` is what was found of them.
+    """
     from hounsfield.steps.evaluate import Setting, evaluate
     from hounsfield.steps.facts import context_of, tables_of
     from hounsfield.steps.predict import table_of, write_predictions
     from hounsfield.steps.report import report
 
-    cohort = _together(sites, agreement)
-    phantom = all(s.patient.startswith("PHANTOM-") for s in index.series)
-    model = _model(folder, agreement, kept, sites, cohort, phantom=phantom)
+    phantom = all(site.cases.cohort.only_phantoms for site in sites)
+    model = _model(folder, agreement, kept, layers, sites, cohort, phantom=phantom)
     with clock.step("report") as said:
         scores = np.concatenate([s.scores[FEDERATED] for s in scored])
         predictions: Predictions = table_of(model, cohort.test, scores, kind="test")
         setting = Setting(
             title=f"Federation of {len(sites)} sites: {', '.join(model.encoding.target)}",
-            audit=_audit(refused, kept),
+            audit=(*_of_sites(refused, kept), *audit),
             tables=tables_of(index, cohort, model.plan),
             context=context_of(model, cohort, clock.seconds, command),
             untested=("Explanations, robustness and referral: not part of a simulation; see hu evaluate.",),
@@ -72,6 +72,7 @@ def written(
         )
         evidence = evaluate(predictions, model.operating_point, setting)
         notes = [f"{name} took no part: {why}." for name, why in refused.items()]
+        notes += [f"The common model's normalisation layers: {layers.told}."] if layers.told else []
         told = chapter(
             found, scored, model.encoding, kept.history,
             weights_bytes=kept.weights.nbytes, notes=notes, spent=_spent(sites),
@@ -104,37 +105,19 @@ def _spent(sites: Sequence[Site]) -> list[dict[str, object]]:
     return rows
 
 
-def _together(sites: Sequence[Site], agreement: Agreement) -> Cohort:
-    """The cases of all sites as one cohort, each with its site as a group; ids of sites do not meet."""
-    encoding = agreement.proposal.encoding
-    cases: list[Case] = []
-    part: dict[str, str] = {}
-    for number, site in enumerate(sites, 1):
-        cohort = encoded_as(site.cases.cohort, encoding)
-        for case in (*cohort.development, *cohort.test):
-            named = replace(
-                case, id=f"{number}-{case.id}", patient=f"{number}-{case.patient}",
-                groups={**case.groups, _SITE: site.cases.name},
-            )  # fmt: skip
-            cases.append(named)
-            part[named.id] = cohort.part[case.id]
-    return Cohort(tuple(cases), encoding, part, {}, agreement.notes)
-
-
 def _model(
     folder: RunFolder,
     agreement: Agreement,
     kept: Kept,
+    layers: CommonLayers,
     sites: Sequence[Site],
     cohort: Cohort,
     *,
     phantom: bool,
 ) -> Model:
-    """The common model as a directory; of FedBN with the mean of the sites' normalisation layers."""
+    """The common model as a directory."""
     proposal = agreement.proposal
-    network = network_of_plan(proposal.plan, proposal.encoding.outputs, seed=proposal.plan.seed)
-    layout_of(proposal.plan, network).give(network, kept.weights)
-    _give_mean_layers(network, sites)
+    network = common_network(proposal, kept.weights, layers)
     home = folder.work / "common"
     home.mkdir(parents=True, exist_ok=True)
     save_weights(network, home / "weights.safetensors")
@@ -147,28 +130,14 @@ def _model(
         **model.card,
         "learned": f"by {len(sites)} sites in {kept.round} rounds ({federation.strategy}), simulated",
         **privacy_facts(federation, [s.private.spending() for s in sites if s.private is not None]),
+        **layers.row,
     }
     model = replace(model, card=card)
     write_model(model)
     return model
 
 
-def _give_mean_layers(network: object, sites: Sequence[Site]) -> None:
-    """Layers that each site kept for itself, as their mean weighed by cases: no site has trained with it."""
-    import torch
-    from torch import nn
-
-    assert isinstance(network, nn.Module)
-    own = [site.training.kept() for site in sites]
-    size = [len(site.training.job.rows) for site in sites]
-    state = network.state_dict()
-    with torch.no_grad():
-        for name in own[0]:
-            mean = np.average(np.stack([o[name] for o in own]), 0, weights=size)
-            state[name].copy_(torch.from_numpy(np.asarray(mean, np.float32)))
-
-
-def _audit(refused: Mapping[str, str], kept: Kept) -> tuple[Finding, ...]:
+def _of_sites(refused: Mapping[str, str], kept: Kept) -> tuple[Finding, ...]:
     """What a reader must know of the sites: who took no part, whose labels contradict the others'."""
     left = [
         Finding("site_took_no_part", group=name, level="warning", note=why) for name, why in refused.items()

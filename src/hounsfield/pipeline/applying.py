@@ -11,7 +11,7 @@ from hounsfield.core.predictions import Predictions
 from hounsfield.core.progress import Progress, Silent
 from hounsfield.io.model_store import read_model
 from hounsfield.pipeline.learning import prepared_for
-from hounsfield.pipeline.path import look, only_phantoms
+from hounsfield.pipeline.path import look
 from hounsfield.pipeline.showing import evidence_of, reported
 from hounsfield.steps.clinical import Keeps
 from hounsfield.steps.compute import available_cores
@@ -38,7 +38,7 @@ def evaluate_model(study: Study, run: Path, *, progress: Progress | None = None)
     folder = RunFolder(study.out)
     with folder.opened(resume=False):
         looked = look(study, folder.cache, clock, encoding=model.encoding, split=False)
-        study = replace(study, phantom="phantom" in model.card or only_phantoms(looked))
+        study = replace(study, phantom="phantom" in model.card or looked.cohort.only_phantoms)
         overlap = overlap_with_training(run, looked.cohort, looked.marks)
         looked = replace(looked, findings=(overlap, *looked.findings))
         prepared = prepared_for(looked, model.plan, folder, clock)

@@ -32,7 +32,7 @@ from hounsfield.steps.overlap import only_test
 from hounsfield.steps.run_folder import RunFolder
 from hounsfield.steps.study import Clock, Looked, Run, Study
 
-__all__ = ["look", "only_phantoms", "train"]
+__all__ = ["look", "train"]
 
 
 def train(study: Study, *, progress: Progress | None = None) -> Run:
@@ -49,7 +49,7 @@ def train(study: Study, *, progress: Progress | None = None) -> Run:
     folder = RunFolder(study.out)
     with together(study) as group, folder.opened(resume=study.resume):
         looked = look(study, folder.cache, clock)
-        study = replace(study, phantom=study.phantom or only_phantoms(looked))
+        study = replace(study, phantom=study.phantom or looked.cohort.only_phantoms)
         refuse_leakage(looked.cohort, looked.pairs)
         plan = planned(study, looked, folder, clock)
         require_before(study, looked)
@@ -107,8 +107,3 @@ def look(study: Study, cache: Path, clock: Clock, *, encoding: Any = None, split
         resplit=(lambda cohort, links: resplit(cohort, study.asked, links)) if split else None,
     )  # fmt: skip
     return Looked(index, held.cohort, held.store, held.marks, held.pairs, held.findings)
-
-
-def only_phantoms(looked: Looked) -> bool:
-    """True if every image is of a simulated patient: our phantoms bear ids that begin so."""
-    return all(c.images[0].patient.startswith("PHANTOM-") for c in looked.cohort.cases)

@@ -46,7 +46,7 @@ def train_places(study: Study, clock: Clock) -> Run:
     verbs, folder = verbs_of(study.task), RunFolder(study.out)
     with together(study) as group, folder.opened(resume=study.resume):
         seen = verbs.seen(study, folder, clock, None)
-        study = replace(study, phantom=study.phantom or seen.only_phantoms)
+        study = replace(study, phantom=study.phantom or seen.cohort.only_phantoms)
         refuse_leakage(seen.cohort, seen.pairs)
         plan = planned_grid(study, seen, folder, clock)
         job = prepared_job(study, seen, plan, folder, clock)
@@ -68,7 +68,7 @@ def evaluate_places(study: Study, run: Path, model: Model, clock: Clock) -> Run:
         seen = verbs.seen(study, folder, clock, model)
         overlap = overlap_with_training(run, seen.cohort, seen.marks)
         seen = replace(seen, findings=(overlap, *seen.findings))
-        study = replace(study, phantom="phantom" in model.card or seen.only_phantoms)
+        study = replace(study, phantom="phantom" in model.card or seen.cohort.only_phantoms)
         result = verbs.told(study, model, seen, None, folder, clock)
     folder.drop_cache()
     return result

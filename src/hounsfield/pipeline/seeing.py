@@ -65,11 +65,6 @@ class Seen:
     pairs: tuple[Pair, ...] = ()
     findings: tuple[Finding, ...] = ()
 
-    @property
-    def only_phantoms(self) -> bool:
-        """True if every image is of a simulated patient: our phantoms bear ids that begin so."""
-        return all(c.images[0].patient.startswith("PHANTOM-") for c in self.cohort.cases)
-
 
 def scanned(study: Study, clock: Clock) -> Index:
     """The images of a study, scanned as a step, and taken by its application where it has one."""

@@ -28,7 +28,7 @@ from hounsfield.steps.same_picture.looks import CROPS, EDGES, SIDE, TURNS, plane
 from hounsfield.steps.same_picture.sides import SIDES, alike_from_the_sides, sides_of
 from hounsfield.steps.same_picture.structure import Common, common_of
 
-__all__ = ["Fingerprints", "Pair", "duplicate_pairs", "fingerprints"]
+__all__ = ["Fingerprints", "Pair", "duplicate_pairs", "fingerprints", "together"]
 
 
 def _no_sides(count: int = 0) -> NDArray[np.float16]:
@@ -139,6 +139,20 @@ def fingerprints(store: PixelStore, ids: Sequence[str]) -> Fingerprints:
         np.concatenate([fine, *(s.plane[None].astype(np.float16) for s in shown)]),
         (*whole.slices, *(s.name for s in shown)),
         np.concatenate([sides, _no_sides(len(shown))]),
+    )
+
+
+def together(sets: Sequence[Fingerprints]) -> Fingerprints:
+    """Fingerprints of several sets as one; their ids must differ."""
+    seen = any(len(marks.sides) for marks in sets)
+    sides = [m.sides if len(m.sides) or not seen else _no_sides(len(m.ids)) for m in sets]
+    return Fingerprints(
+        tuple(key for m in sets for key in m.ids),
+        tuple(digest for m in sets for digest in m.digests),
+        np.concatenate([m.coarse for m in sets]),
+        np.concatenate([m.fine for m in sets]),
+        tuple(name for m in sets for name in m.slices or ("",) * len(m.ids)),
+        np.concatenate(sides),
     )
 
 

@@ -15,15 +15,16 @@ __all__ = ["Stop", "listening"]
 
 
 class Stop:
-    """Whether somebody has asked this process to end, and by what signal.
+    """Whether somebody has asked this process to end, and by what signal; `event` is set when it was asked.
 
     >>> stop = Stop()
-    >>> stop.asked
-    ''
+    >>> stop.asked, stop.event.is_set()
+    ('', False)
     """
 
     def __init__(self) -> None:
         self.asked = ""
+        self.event = threading.Event()
 
     def refuse_to_go_on(self, where: str) -> None:
         """Raise Interrupted if the end was asked for; `where` says what is saved."""
@@ -33,7 +34,7 @@ class Stop:
 
 @contextmanager
 def listening() -> Iterator[Stop]:
-    """Within, SIGTERM and SIGINT only set `asked`; a second one ends the process as ever.
+    """Within, SIGTERM and SIGINT only set `asked` and `event`; a second one ends the process as ever.
 
     Outside the main thread, where Python takes no signals, nothing is changed.
     """
@@ -45,6 +46,7 @@ def listening() -> Iterator[Stop]:
 
     def heard(number: int, _: FrameType | None) -> None:
         stop.asked = signal.Signals(number).name
+        stop.event.set()
         for kind, handler in before.items():
             signal.signal(kind, handler)
 

@@ -1,0 +1,176 @@
+"""A flood of strangers is bounded and forgotten, and does not lock out an approved site, even beside them."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from federation.test_door import _pull, _signed
+from hounsfield.federation.approved import Approved
+from hounsfield.federation.door import Door, fleet_app
+from hounsfield.federation.keys import fingerprint, make_authority, make_key
+from hounsfield.federation.link import Link
+from hounsfield.federation.server import Server
+from hounsfield.federation.strangers import (
+    BURST,
+    MOST_ADDRESSES,
+    MOST_CONNECTIONS,
+    MOST_OF_ADDRESS,
+    PER_SECOND,
+    Strangers,
+)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A coordinator's server, an approved key and the authority to trust."""
+
+    door: Door
+    port: int
+    key: Any
+    trust: ssl.SSLContext
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=f"https://127.0.0.1:{self.port}", verify=self.trust, timeout=30)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    make_authority(tmp_path, ("127.0.0.1",))
+    approved, link, key = Approved(tmp_path / "approved.json"), Link(), make_key(tmp_path / "a")
+    approved.approve(fingerprint(key.public_key()), "north")
+    door = Door(fleet_app(link), link, approved, told=lambda _: None)
+    server = Server(
+        door, host="127.0.0.1", port=0, certificate=tmp_path / "server.crt", key=tmp_path / "server.key",
+        strangers=door.strangers,
+    )  # fmt: skip
+    server.start()
+    yield Served(door, server.port, key, ssl.create_default_context(cafile=str(tmp_path / "ca.crt")))
+    server.stop()
+
+
+def test_an_approved_site_is_served_through_a_flood_from_its_own_address(served: Served) -> None:
+    """Connections that say nothing, and requests that are turned away as fast as they go."""
+    idle: list[socket.socket] = []
+    codes: list[int] = []
+    ended = threading.Event()
+
+    def silent() -> None:
+        while not ended.is_set() and len(idle) < 3 * MOST_OF_ADDRESS:
+            idle.append(socket.create_connection(("127.0.0.1", served.port), timeout=30))
+
+    def asks() -> None:
+        while not ended.is_set():
+            with served.client() as client:
+                for path in ("/v1/control/list-runs", "/v1/fleet/pull-messages"):
+                    if not ended.is_set():
+                        codes.append(client.post(path, content=b"").status_code)
+
+    flood = [threading.Thread(target=work, daemon=True) for work in (silent, asks, asks)]
+    for thread in flood:
+        thread.start()
+    answered = []
+    with served.client() as kept:
+        for _ in range(12):
+            answered.append(kept.post(**_signed(served.key, _pull(served.key))).status_code)
+        flood[0].join(timeout=60)
+        while codes.count(429) < 5:
+            answered.append(kept.post(**_signed(served.key, _pull(served.key))).status_code)
+        with served.client() as fresh:
+            answered.append(fresh.post(**_signed(served.key, _pull(served.key))).status_code)
+    ended.set()
+    for thread in flood:
+        thread.join(timeout=30)
+    assert set(answered) == {200}
+    assert set(codes) == {401, 404, 429} and len(codes) - codes.count(429) >= BURST
+    assert len(idle) == 3 * MOST_OF_ADDRESS
+    assert _closed(idle) >= 2 * MOST_OF_ADDRESS and served.door.strangers.connections <= MOST_OF_ADDRESS
+    for one in idle:
+        one.close()
+
+
+def _closed(connections: list[socket.socket]) -> int:
+    """How many the server has closed; the last ones it still keeps say nothing."""
+    found = 0
+    for one in connections:
+        one.settimeout(0.02)
+        try:
+            found += one.recv(1) == b""
+        except TimeoutError:
+            continue
+        except OSError:
+            found += 1
+    return found
+
+
+def test_a_sites_connection_counts_no_more_and_a_closed_one_is_forgotten(served: Served) -> None:
+    strangers = served.door.strangers
+    with served.client() as client:
+        assert client.post(**_signed(served.key, _pull(served.key))).status_code == 200
+        assert strangers.connections == 0
+        forged = _signed(served.key, _pull(served.key), by=make_key_like(served.key))
+        assert client.post(**forged).status_code == 401
+        assert client.post(**_signed(served.key, _pull(served.key))).status_code == 200
+    with socket.create_connection(("127.0.0.1", served.port)):
+        _until(lambda: strangers.connections == 1)
+    _until(lambda: strangers.connections == 0)
+
+
+def make_key_like(key: Any) -> Any:
+    from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key
+
+    return generate_private_key(key.curve)
+
+
+def _until(happened: Any) -> None:
+    for _ in range(600):
+        if happened():
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError("it did not happen in 30 s")
+
+
+class Line:
+    """A connection that notes whether it was cut."""
+
+    def __init__(self) -> None:
+        self.cut = False
+
+    def shutdown(self, _: int) -> None:
+        self.cut = True
+
+
+def test_the_busiest_address_gives_way_and_a_quiet_one_keeps_its_connection() -> None:
+    strangers, quiet = Strangers(), Line()
+    strangers.came(quiet, ("192.0.2.1", 1))  # type: ignore[arg-type]
+    lines = [Line() for _ in range(3 * MOST_CONNECTIONS)]
+    for k, line in enumerate(lines):
+        strangers.came(line, (f"198.51.100.{k % 20}", k))  # type: ignore[arg-type]
+        assert strangers.connections <= MOST_CONNECTIONS
+    assert not quiet.cut and not lines[-1].cut and lines[0].cut
+    alone = [Line() for _ in range(MOST_OF_ADDRESS + 5)]
+    other = Strangers()
+    for k, line in enumerate(alone):
+        other.came(line, (f"2001:db8::{k:x}", k))  # type: ignore[arg-type]
+    assert [line.cut for line in alone] == [True] * 5 + [False] * MOST_OF_ADDRESS
+
+
+def test_what_is_remembered_of_addresses_is_bounded_and_recovers() -> None:
+    now = [0.0]
+    strangers = Strangers(clock=lambda: now[0])
+    for _ in range(BURST):
+        assert strangers.may_be_turned_away("192.0.2.1")
+    assert not strangers.may_be_turned_away("192.0.2.1") and strangers.may_be_turned_away("192.0.2.2")
+    now[0] += 2 / PER_SECOND
+    assert [strangers.may_be_turned_away("192.0.2.1") for _ in range(3)] == [True, True, False]
+    for k in range(3 * MOST_ADDRESSES):
+        strangers.may_be_turned_away(f"10.{k >> 16}.{k >> 8 & 255}.{k & 255}")
+        assert k % 1000 or strangers.addresses <= MOST_ADDRESSES
