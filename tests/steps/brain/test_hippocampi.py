@@ -51,7 +51,7 @@ def test_both_hippocampi_are_found_where_they_are(head: Head) -> None:
         mask = np.zeros(true.shape, bool)
         mask[box] = one.probability > 0.5
         assert 2 * (mask & true).sum() / (mask.sum() + true.sum()) > 0.7
-        assert one.volume_ml == pytest.approx(true.sum() * STEP**3 / 1000, rel=0.2)
+        assert one.volume_ml == pytest.approx(true.sum() * STEP**3 / 1000, rel=0.3)
 
 
 def test_a_mirrored_box_is_outlined_as_its_mirror_image(head: Head) -> None:
