@@ -32,11 +32,12 @@ HELD_BACK = 80
 MADE = """
 ## How it was made
 
-By `recipes/hippocampi.py`: {heads} images drawn from the label maps of {patients} simulated heads, and {crops} drawn
-from {known} outlined crops of task 4 of the Medical Segmentation Decathlon (Antonelli, Nat Commun 2022;13:4128;
-images and outlines under CC BY-SA 4.0), of which no image is part of this package. Measured on the 80 other
-cases of that set and on other simulated heads by `benchmarks/hippocampi.py`; the numbers stand in
-docs/benchmarks.md. Not measured: whole heads of patients, children, lesions of the temporal lobe.
+By `recipes/hippocampi.py`: {heads} images drawn from the label maps of {patients} simulated heads, and
+{crops} drawn from {known} outlined crops of task 4 of the Medical Segmentation Decathlon (Antonelli, Nat
+Commun 2022;13:4128; images and outlines under CC BY-SA 4.0), of which no image is part of this package.
+Measured on the 80 other cases of that set and on other simulated heads by `benchmarks/hippocampi.py`; the
+numbers stand in docs/benchmarks.md. Not measured: whole heads of patients, children, lesions of the temporal
+lobe.
 """
 
 
@@ -71,7 +72,10 @@ def main() -> None:
         },
     )
     made = MADE.format(
-        heads=2 * chosen.patients * chosen.each, patients=chosen.patients, crops=fewer * len(known), known=len(known)
+        heads=2 * chosen.patients * chosen.each,
+        patients=chosen.patients,
+        crops=fewer * len(known),
+        known=len(known),
     )
     keep(run.model.directory, HOME, made)
     print(run.metric("dice"))

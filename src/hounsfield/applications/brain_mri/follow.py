@@ -76,8 +76,8 @@ def follow_brains(
         plots=_plots(rows, course),
         pictures=tuple(p for one in told[:_SHOWN] for p in _pictures(one)),
         untested=(
-            "Hippocampal volume in whole heads of patients: the network learned from simulated heads and from "
-            "crops of one data set, and was checked on other crops of that set.",
+            "Hippocampal volume in whole heads of patients: the network learned from simulated heads and "
+            "from crops of one data set, and was checked on other crops of that set.",
             "Ventricular volume: no measure of it is good enough yet.",
             "The error bar: its constants were measured on two phantom patients.",
             "Volumes of single visits: those of one patient may differ by some per cent with the scan; only "

@@ -34,6 +34,7 @@ _DENSEST_HU = 600.0  # beyond it no nodule is expected, and doubt grows again
 _ALIKE = 5.0  # neighbouring voxels err together: so many count as one
 _MOST_CORE = 0.36  # of the volume: where more of it is dense, it is a solid nodule with a soft edge
 _LEAST_SHELL_MM, _SHELL_BLURS = 1.4, 2.3  # a thinner faint shell may be no more than blur
+_RING_MM, _DENSE_HU = (1.6, 3.0), 300.0  # beyond the blur; that far above the lung it is a vessel or the wall
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Shape:
     """Masks in a patch: the whole nodule and its solid part; densities in HU of the lung around and of each.
 
     `core` is empty where there is no part of another density. `noise_hu` is what the shape leaves
-    unexplained, `touches_wall` and `escaped` say that it reaches the pleura, and the end of the patch.
+    unexplained, `touches_wall` and `escaped` say that it reaches the pleura, and the end of the patch;
+    `attached` is the part of its near surroundings in the lung that is dense, where vessels leave it.
     """
 
     whole: Mask
@@ -52,6 +54,7 @@ class Shape:
     noise_hu: float
     touches_wall: bool
     escaped: bool
+    attached: float
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,15 @@ def shape_in(patch: Patch, *, blur_px: float) -> Shape | None:
         spread,
         touches_wall=bool((whole & (patch.depth_mm < 1.5)).any()),
         escaped=bool(edge.any()),
+        attached=_attached(patch, above, whole),
     )
+
+
+def _attached(patch: Patch, above: Floats, whole: Mask) -> float:
+    """The part of a ring around a shape, in the lung and clear of its blur, that is dense."""
+    away = ndimage.distance_transform_edt(~whole) * patch.step_mm
+    ring = (away > _RING_MM[0]) & (away <= _RING_MM[1]) & (patch.depth_mm > _RING_MM[1])
+    return float((above[ring] > _DENSE_HU).mean()) if ring.any() else 0.0
 
 
 def _background(patch: Patch, smooth: Floats) -> tuple[float, float]:
