@@ -97,16 +97,7 @@ def simulate(asked: Asked, *, progress: Progress | None = None) -> Simulated:
         cohort = together([s.cases for s in sites], agreement.proposal.encoding, agreement.notes)
         warned = _audited(sites, cohort, split.moved, clock)
         kept, layers, overhead = _rounds(agreement.proposal, grid, names, folder.work / "rounds", clock)
-        with clock.step("compare", f"{len(sites)} sites alone and pooled") as said:
-            place = folder.work / "arms"
-            place.mkdir(parents=True, exist_ok=True)
-            told = _telling(clock, len(sites) + 2)
-            scored = scored_arms(sites, agreement.proposal, kept.weights, place, told=told)
-        if asked.without_budget:
-            scored = _without_budget(scored, sites, agreement.proposal, folder, clock)
-        with clock.step("results") as said:
-            found = results(scored, agreement.proposal.encoding)
-            said += [f"{r.name}: {r.verdict}" for r in found]
+        scored, found = _compared(asked, sites, agreement.proposal, kept, folder, clock)
         run = written(
             folder, sites, scored, found, agreement, kept, layers, split.index, cohort,
             clock=clock, command=asked.command, refused=refused, audit=warned,
@@ -156,6 +147,23 @@ def _audited(sites: list[Site], cohort: Cohort, moved: int, clock: Clock) -> tup
     return found
 
 
+def _compared(
+    asked: Asked, sites: list[Site], proposal: Proposal, kept: Kept, folder: RunFolder, clock: Clock
+) -> tuple[tuple[Scored, ...], tuple[SiteResult, ...]]:
+    """Every site's test cases under each arm, and what that shows."""
+    with clock.step("arms", f"{len(sites)} sites alone and pooled"):
+        place = folder.work / "arms"
+        place.mkdir(parents=True, exist_ok=True)
+        told = _telling(clock, len(sites) + 2)
+        scored = scored_arms(sites, proposal, kept.weights, place, told=told)
+    if asked.without_budget:
+        scored = _without_budget(scored, sites, proposal, folder, clock)
+    with clock.step("compare") as said:
+        found = results(scored, proposal.encoding)
+        said += [f"{r.name}: {r.verdict}" for r in found]
+    return scored, found
+
+
 def _without_budget(
     scored: tuple[Scored, ...], sites: list[Site], proposal: Proposal, folder: RunFolder, clock: Clock
 ) -> tuple[Scored, ...]:
@@ -176,7 +184,7 @@ def _rounds(
     place.mkdir(parents=True, exist_ok=True)
     federation = proposal.plan.federation
     budget = f", epsilon {federation.epsilon:g}" if federation.private else ""
-    with clock.step("rounds", f"{federation.strategy}, {len(names)} sites{budget}") as said:
+    with clock.step(place.name, f"{federation.strategy}, {len(names)} sites{budget}") as said:
         told = _telling(clock, proposal.plan.federation.rounds)
         secure = None
         if proposal.plan.federation.secure_aggregation:
