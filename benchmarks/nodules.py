@@ -22,7 +22,7 @@ from hounsfield.core.volume import Volume
 from hounsfield.steps.nodules.growth import growth_between
 from hounsfield.steps.nodules.lungs import find_lungs
 from hounsfield.steps.nodules.measure import NoduleMeasures, measure_nodules
-from hounsfield.steps.nodules.repeatability import volume_spread
+from hounsfield.steps.nodules.repeatability import change_spread
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def main() -> None:
                 continue
             true = 3 * np.log(after.diameter_mm / before.diameter_mm)
             change = np.log(b.volume_mm3 / a.volume_mm3) - true
-            spreads.append(change / np.hypot(volume_spread(a), volume_spread(b)))
+            spreads.append(change / change_spread(a, b))
             grown = growth_between(a, b, days=max(visits[1].days, 1))
             rate = true / np.log(2) * 365.25 / max(visits[1].days, 1)
             covered.append(grown.low <= rate <= grown.high)

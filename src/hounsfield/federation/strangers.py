@@ -1,9 +1,10 @@
 """How much of the coordinator strangers may take, so that approved sites are served beside them.
 
 A connection is a stranger's until a request on it was answered as a site's. Strangers have so many
-connections at a time, and each address so many requests that are turned away; nothing here refuses a site. A
-limit on all connections, as uvicorn's own, would: whoever comes first fills it. What is kept of addresses is
-bounded too.
+connections at a time, and each address so many requests that are turned away; nothing here refuses a
+connection that served a site. One in its handshake still counts as a stranger's and may be ended by newer
+ones of its own address: a site connects again. A limit on all connections, as uvicorn's own, would refuse
+sites: whoever comes first fills it. What is kept of addresses is bounded too.
 
 A flood from thousands of machines is a matter for the firewall in front.
 """

@@ -14,7 +14,7 @@ from typing import Literal
 
 from hounsfield.core.errors import BadInput
 from hounsfield.steps.nodules.measure import NoduleMeasures
-from hounsfield.steps.nodules.repeatability import TAIL, volume_spread
+from hounsfield.steps.nodules.repeatability import TAIL, change_spread
 
 __all__ = ["GROWN", "SHRUNK", "Category", "Growth", "growth_between"]
 
@@ -77,7 +77,7 @@ def growth_between(first: NoduleMeasures, second: NoduleMeasures, *, days: int) 
             " correct their dates"
         )
     change = math.log(second.volume_mm3 / first.volume_mm3)
-    error = TAIL * math.hypot(volume_spread(first), volume_spread(second))
+    error = TAIL * change_spread(first, second)
     per_year = 365.25 / days / math.log(2.0)
     ratio = math.exp(change)
     category: Category = "grown" if ratio > GROWN else "shrunk" if ratio < SHRUNK else "stable"

@@ -36,7 +36,8 @@ class NoduleMeasures:
 
     `long_axis_mm` and `short_axis_mm` (at a right angle to it) are taken in the slice where it is largest, as
     the Fleischner Society measures (Bankier et al., Radiology 2017;285:584); `solid_mm` is the diameter of
-    the solid part; `voxel_mm` the cube root of a voxel of the scan, on which the error of the volume depends.
+    the solid part; `voxel_mm` the cube root of a voxel of the scan, on which the error of the volume depends;
+    `attached` the part of the near surroundings that is dense, where vessels reach the nodule.
     """
 
     centre_mm: tuple[float, float, float]
@@ -50,6 +51,7 @@ class NoduleMeasures:
     solid_mm: float
     touches_wall: bool
     voxel_mm: float
+    attached: float = 0.0
 
     @property
     def axes_mean_mm(self) -> float:
@@ -115,6 +117,7 @@ def _numbers(patch: Patch, shape: Shape) -> NoduleMeasures:
         solid_mm=_sphere_mm(core) if core else (_sphere_mm(volume) if solid else 0.0),
         touches_wall=shape.touches_wall,
         voxel_mm=float(np.cbrt(np.prod(patch.voxel_mm))),
+        attached=shape.attached,
     )
 
 
