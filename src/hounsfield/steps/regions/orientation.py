@@ -13,13 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import nibabel.orientations
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["AS_STORED", "Turn", "codes_of", "most_common", "turn_to"]
 
-_NIBABEL: Any = nibabel.orientations
 _ENDS = (("R", "L"), ("A", "P"), ("I", "S"))
 
 
@@ -67,7 +65,8 @@ def codes_of(affine: NDArray[np.float64]) -> str:
     >>> codes_of(np.eye(4)), codes_of(np.diag([-1.0, -1.0, 2.0, 1.0]))
     ('LPS', 'RAS')
     """
-    return "".join(_NIBABEL.ornt2axcodes(_NIBABEL.io_orientation(affine), _ENDS))
+    known = _orientations()
+    return "".join(known.ornt2axcodes(known.io_orientation(affine), _ENDS))
 
 
 def most_common(affines: Iterable[NDArray[np.float64]]) -> str:
@@ -82,9 +81,17 @@ def turn_to(affine: NDArray[np.float64], codes: str) -> Turn:
     >>> turn_to(np.eye(4), "RAS")
     Turn(order=(0, 1, 2), backwards=(False, True, True))
     """
-    have, want = _NIBABEL.io_orientation(affine), _NIBABEL.axcodes2ornt(codes, _ENDS)
+    known = _orientations()
+    have, want = known.io_orientation(affine), known.axcodes2ornt(codes, _ENDS)
     order, backwards = [0, 0, 0], [False, False, False]
     for axis, (world, way) in enumerate(want):
         own = int(np.flatnonzero(have[:, 0] == world)[0])
         order[2 - axis], backwards[2 - axis] = 2 - own, bool(have[own, 1] != way)
     return Turn((order[0], order[1], order[2]), (backwards[0], backwards[1], backwards[2]))
+
+
+def _orientations() -> Any:
+    """nibabel's, which takes its time to load."""
+    import nibabel.orientations
+
+    return nibabel.orientations
