@@ -1,4 +1,4 @@
-"""A quarter of a minute of mutated DICOM files without a failure, and proof that the supervisor would have seen one.
+"""A quarter of a minute of mutated DICOM files without a failure; the supervisor would have seen one.
 
 FUZZ_SECONDS sets another time; `make fuzz` runs the same program for an hour.
 """
