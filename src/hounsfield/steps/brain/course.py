@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from hounsfield.core.errors import BadInput
 from hounsfield.steps.brain.differences import boundary_shift
-from hounsfield.steps.brain.error_bar import VENTRICLES_FLOOR, Doubt, Interval, interval_of, spread_of
+from hounsfield.steps.brain.error_bar import SEEN, VENTRICLES_FLOOR, Doubt, Interval, interval_of, spread_of
 from hounsfield.steps.brain.halfway import brought_halfway, lay
 from hounsfield.steps.brain.pictures import (
     BrainPicture,
@@ -140,7 +140,8 @@ def _change(
     pair = brought_halfway(measured[a], measured[b], laid, step_mm=measured[a].head.step_mm)
     shift = boundary_shift(pair)
     doubt = Doubt(laid.scale_spread, shift.spread, shift.unrest, laid.residual, one_scanner=one)
-    spread = spread_of(shift.brain, doubt)
+    change = shift.brain / SEEN
+    spread = spread_of(change, doubt)
     first, second = visits[a].day, visits[b].day
     years = None if first is None or second is None else (second - first).days / _YEAR_DAYS
     if years is not None and years < 1 / 12:
@@ -153,12 +154,12 @@ def _change(
         first=a,
         second=b,
         years=years,
-        brain=interval_of(shift.brain, spread),
-        per_year=interval_of(shift.brain / years, spread / years) if years else None,
+        brain=interval_of(change, spread),
+        per_year=interval_of(change / years, spread / years) if years else None,
         ventricles=water,
         scale=laid.scale,
         agreement=laid.agreement,
-        log_ratio=shift.brain,
+        log_ratio=change,
         spread=spread,
         picture=picture_of_change(pair, shift) if pictures else blank,
     )
