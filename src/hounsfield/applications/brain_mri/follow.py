@@ -79,7 +79,7 @@ def follow_brains(
             "Hippocampal volume in whole heads of patients: the network learned from simulated heads and "
             "from crops of one data set, and was checked on other crops of that set.",
             "Ventricular volume: no measure of it is good enough yet.",
-            "The error bar, and how much of a change is seen: both were measured on twelve simulated patients.",
+            "The error bar, and how much of a change is seen: both come from twelve simulated patients.",
             "Volumes of single visits: those of one patient may differ by some per cent with the scan; only "
             "change is laid against the other visit.",
         ),
