@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from hounsfield.core.errors import BadInput
+from hounsfield.steps.nodules import register
 from hounsfield.steps.nodules.follow_up import Examined, FollowUp, follow_up, matched
 from hounsfield.steps.nodules.growth import growth_between
 from hounsfield.steps.nodules.lungs import find_lungs
 from hounsfield.steps.nodules.measure import NoduleMeasures, measure_nodules
 from hounsfield.steps.nodules.reader_list import concern, listed_rows, reader_list
+from hounsfield.steps.nodules.register import aligned
 from steps.nodules.chest import Ball, chest
 
 pytestmark = pytest.mark.xdist_group("nodules")
@@ -55,6 +57,28 @@ def test_registration_finds_the_shift_and_the_turn(
     _, here = chest(BEFORE)
     assert len(corners) == 3
     assert np.linalg.norm(followed.alignment.to_second(here) - there, axis=1).max() < 2.5
+
+
+def test_scans_are_laid_over_each_other_alike_every_time(first: Examined, second: Examined) -> None:
+    found = [aligned(first.volume, first.lungs, second.volume, second.lungs) for _ in range(2)]
+    assert np.array_equal(found[0].matrix, found[1].matrix) and found[0].agreement > 0.7
+
+
+def test_a_search_that_went_astray_is_begun_anew(
+    first: Examined, second: Examined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laid, seeds = register._laid, []
+
+    def astray_at_first(*given: object, seed: int) -> object:
+        seeds.append(seed)
+        matrix = laid(*given, seed=seed)  # type: ignore[arg-type]
+        if len(seeds) == 1:
+            matrix[:3, 3] += 25.0
+        return matrix
+
+    monkeypatch.setattr(register, "_laid", astray_at_first)
+    found = aligned(first.volume, first.lungs, second.volume, second.lungs)
+    assert len(seeds) == 2 and found.agreement > 0.7
 
 
 def test_every_nodule_is_grown_stable_new_or_gone(followed: FollowUp) -> None:

@@ -25,6 +25,8 @@ Doubles = NDArray[np.float64]
 Floats = NDArray[np.float32]
 LEAST_AGREEMENT = 0.4
 _WORK_MM, _SAMPLE, _DEEP_MM = 4.0, 0.12, 7.0
+_SEEDS = (1, 2, 3)
+"""A search that ends where the vessels do not agree is begun anew, with other points."""
 
 
 @dataclass(frozen=True)
@@ -46,30 +48,22 @@ def aligned(first: Volume, first_lungs: Lungs, second: Volume, second_lungs: Lun
     Raises BadInput where the vessels of the lungs do not agree: scans of two patients, or one that went
     wrong.
     """
-    sitk = _sitk()
     fixed, fixed_affine = _coarse(first, first_lungs)
     moving, moving_affine = _coarse(second, second_lungs)
-    start = sitk.Euler3DTransform()
-    middles = [_middle(lungs) for lungs in (first_lungs, second_lungs)]
-    start.SetCenter(middles[0].tolist())
-    start.SetTranslation((middles[1] - middles[0]).tolist())
     images = _image(fixed, fixed_affine), _image(moving, moving_affine)
-    rigid = _searched(*images, start, steps=60)
-    affine = sitk.AffineTransform(3)
-    affine.SetCenter(rigid.GetCenter())
-    affine.SetMatrix(rigid.GetMatrix())
-    affine.SetTranslation(rigid.GetTranslation())
-    best = _searched(*images, affine, steps=60)
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.array(best.GetMatrix()).reshape(3, 3)
-    centre = np.array(best.GetCenter())
-    matrix[:3, 3] = np.array(best.GetTranslation()) + centre - matrix[:3, :3] @ centre
-    found = Alignment(matrix, _agreement(first, first_lungs, second, second_lungs, matrix))
+    middles = _middle(first_lungs), _middle(second_lungs)
+    found = Alignment(np.eye(4), -1.0)
+    for seed in _SEEDS:
+        matrix = _laid(*images, *middles, seed=seed)
+        one = Alignment(matrix, _agreement(first, first_lungs, second, second_lungs, matrix))
+        found = max(found, one, key=lambda a: a.agreement)
+        if found.agreement >= LEAST_AGREEMENT:
+            break
     if found.agreement < LEAST_AGREEMENT:
         raise BadInput(
-            f"the vessels of both lungs agree by {found.agreement:.2f} after registration; expected two"
-            " scans of one"
-            f" patient, which agree by at least {LEAST_AGREEMENT}. Check that both belong to the same patient"
+            f"the vessels of both lungs agree by {found.agreement:.2f} after registration; expected two scans"
+            f" of one patient, which agree by at least {LEAST_AGREEMENT}. Check that both belong to the same"
+            " patient"
         )
     return found
 
@@ -79,13 +73,33 @@ def _sitk() -> Any:
     return importlib.import_module("SimpleITK")
 
 
-def _searched(fixed: Any, moving: Any, start: Any, *, steps: int) -> Any:
+def _laid(fixed: Any, moving: Any, here: Doubles, there: Doubles, *, seed: int) -> Doubles:
+    """The matrix (4, 4) of the second image's places, from the lungs' middles on: rigid, then affine."""
+    sitk = _sitk()
+    rigid = sitk.Euler3DTransform()
+    rigid.SetCenter(here.tolist())
+    rigid.SetTranslation((there - here).tolist())
+    _searched(fixed, moving, rigid, steps=60, seed=seed)
+    affine = sitk.AffineTransform(3)
+    affine.SetCenter(rigid.GetCenter())
+    affine.SetMatrix(rigid.GetMatrix())
+    affine.SetTranslation(rigid.GetTranslation())
+    _searched(fixed, moving, affine, steps=60, seed=seed)
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.array(affine.GetMatrix()).reshape(3, 3)
+    centre = np.array(affine.GetCenter())
+    matrix[:3, 3] = np.array(affine.GetTranslation()) + centre - matrix[:3, :3] @ centre
+    return matrix
+
+
+def _searched(fixed: Any, moving: Any, start: Any, *, steps: int, seed: int) -> None:
+    """Move `start` to where the images agree best."""
     sitk = _sitk()
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)  # the same result everywhere
     method.SetMetricAsCorrelation()
     method.SetMetricSamplingStrategy(method.REGULAR)
-    method.SetMetricSamplingPercentage(_SAMPLE)
+    method.SetMetricSamplingPercentage(_SAMPLE, seed)  # else the clock draws the points
     method.SetInterpolator(sitk.sitkLinear)
     method.SetShrinkFactorsPerLevel([2, 1])
     method.SetSmoothingSigmasPerLevel([4.0, 0.0])
@@ -94,7 +108,6 @@ def _searched(fixed: Any, moving: Any, start: Any, *, steps: int) -> Any:
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetInitialTransform(start, inPlace=True)
     method.Execute(fixed, moving)
-    return start
 
 
 def _middle(lungs: Lungs) -> Doubles:
