@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from hounsfield.applications.brain_mri.cohort import Patient, sample_patient
@@ -24,6 +25,11 @@ def patient() -> Patient:
     return sample_patient(seed=77, diagnosis="normal")
 
 
+@pytest.fixture(scope="module")
+def tissues(patient: Patient) -> NDArray[np.uint8]:
+    return label_map(patient)
+
+
 def test_a_label_map_holds_one_whole_hippocampus_of_the_true_size(patient: Patient) -> None:
     truth = true_volumes(patient, scene_at(patient, 0.0))
     size = float(np.prod(patient.scale)) / 1000
@@ -36,10 +42,9 @@ def test_a_label_map_holds_one_whole_hippocampus_of_the_true_size(patient: Patie
     assert np.abs(sides[0] - sides[1]).max() < 4  # the right one is mirrored onto the left
 
 
-def test_every_draw_is_another_image_of_the_same_structures(patient: Patient) -> None:
-    tissues = label_map(patient)
+def test_every_draw_is_another_image_of_the_same_structures(tissues: NDArray[np.uint8]) -> None:
     rng = np.random.default_rng(3)
-    made = [draw_image(tissues, rng) for _ in range(24)]
+    made = [draw_image(tissues, rng) for _ in range(16)]
     assert all(np.isfinite(m.image).all() and m.image.std() > 0 for m in made)
     volumes = np.array([m.labels.sum() for m in made])
     assert (volumes > 800).all() and volumes.max() / volumes.min() > 1.3
@@ -52,9 +57,10 @@ def test_every_draw_is_another_image_of_the_same_structures(patient: Patient) ->
     assert np.array_equal(again.image, made[0].image) and np.array_equal(again.labels, made[0].labels)
 
 
-def test_a_drawn_data_set_lies_as_decathlons_do(tmp_path: Path) -> None:
+def test_a_drawn_data_set_lies_as_decathlons_do(tissues: NDArray[np.uint8], tmp_path: Path) -> None:
     told: list[int] = []
-    write_drawn(tmp_path, drawn_heads(1, 2, 9), progress=told.append)
+    rng = np.random.default_rng(2)
+    write_drawn(tmp_path, (draw_image(tissues, rng) for _ in range(4)), progress=told.append)
     assert told == [1, 2, 3, 4]
     names = sorted(p.name for p in (tmp_path / "imagesTr").iterdir())
     assert names == sorted(p.name for p in (tmp_path / "labelsTr").iterdir()) and len(names) == 4
@@ -64,6 +70,11 @@ def test_a_drawn_data_set_lies_as_decathlons_do(tmp_path: Path) -> None:
         assert set(np.unique(np.asarray(labels.dataobj))) == {0, 1}
         assert nibabel.aff2axcodes(image.affine)[2] == "S"
     assert json.loads((tmp_path / "dataset.json").read_text())["labels"]["hippocampus"] == 1
+
+
+def test_a_drawn_head_shows_its_hippocampus() -> None:
+    one = next(drawn_heads(1, 1, 9))
+    assert one.image.shape == one.labels.shape and one.labels.sum() > 800
 
 
 def crop(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -78,9 +89,9 @@ def crop(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 def test_a_crop_is_drawn_in_any_contrast_and_its_outline_moves_with_it() -> None:
     rng = np.random.default_rng(4)
     values, rod = crop(rng)
-    made = [draw_crop(values, rod, rng) for _ in range(16)]
+    made = [draw_crop(values, rod, rng) for _ in range(12)]
     sizes = np.array([m.labels.sum() for m in made])
-    assert (sizes > 0.5 * rod.sum()).all() and (sizes < 2 * rod.sum()).all() and np.unique(sizes).size > 10
+    assert (sizes > 0.5 * rod.sum()).all() and (sizes < 2 * rod.sum()).all() and np.unique(sizes).size > 8
     sides = []
     for one in made:
         inside, around = one.labels > 0, ndimage.binary_dilation(one.labels, iterations=3) & (one.labels == 0)
