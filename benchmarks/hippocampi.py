@@ -17,14 +17,12 @@ import numpy as np
 from scipy.stats import bootstrap
 
 from hounsfield.applications.brain_mri.cohort import DIAGNOSES, sample_patient
-from hounsfield.applications.brain_mri.drawn_crops import read_crops
+from hounsfield.applications.brain_mri.drawn_crops import HELD_BACK, read_crops
 from hounsfield.applications.brain_mri.scan import take_visits
 from hounsfield.core.volume import Volume
 from hounsfield.steps.brain.hippocampi import outlined_box
 from hounsfield.steps.brain.scan import BrainVisit
 from hounsfield.steps.brain.visit import measure_visit
-
-HELD_BACK = 80
 
 
 def spread(name: str, values: list[float]) -> str:

@@ -25,10 +25,9 @@ from safetensors.torch import load_file, save_file
 
 import hounsfield as hu
 from hounsfield.applications.brain_mri.drawn import SIZE, drawn_heads, write_drawn
-from hounsfield.applications.brain_mri.drawn_crops import drawn_crops, read_crops
+from hounsfield.applications.brain_mri.drawn_crops import HELD_BACK, drawn_crops, read_crops
 
 HOME = Path(__file__).parent.parent / "src" / "hounsfield" / "steps" / "brain" / "hippocampi_network"
-HELD_BACK = 80
 MADE = """
 ## How it was made
 

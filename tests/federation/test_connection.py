@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from federation.serving import serving
 from hounsfield.core.errors import BadInput
 from hounsfield.federation.approved import Approved
 from hounsfield.federation.audit_log import AuditLog, check, entries
 from hounsfield.federation.connection import Connection, Turned
-from hounsfield.federation.door import Door, fleet_app
+from hounsfield.federation.door import Door
 from hounsfield.federation.keys import make_authority, make_key
 from hounsfield.federation.link import LOST, Link, LinkGrid
 from hounsfield.federation.messages import answered_weights, ask_train, refusal_of, vector_of
 from hounsfield.federation.node import Node
-from hounsfield.federation.server import Server
 
 
 @dataclass
@@ -57,16 +57,8 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("coordinator")
-    make_authority(folder, ("127.0.0.1",))
-    approved, link = Approved(folder / "approved.json"), Link()
-    door = Door(fleet_app(link), link, approved, told=lambda _: None)
-    server = Server(
-        door, host="127.0.0.1", port=0, certificate=folder / "server.crt", key=folder / "server.key",
-        strangers=door.strangers,
-    )  # fmt: skip
-    server.start()
-    yield Served(folder, approved, link, door, server.port)
-    server.stop()
+    with serving(folder) as made:
+        yield Served(folder, made.approved, made.link, made.door, made.port)
 
 
 def _approve(served: Served, connection: Connection, name: str) -> None:

@@ -13,12 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
+from federation.serving import serving
 from federation.test_door import _pull, _signed
-from hounsfield.federation.approved import Approved
-from hounsfield.federation.door import Door, fleet_app
-from hounsfield.federation.keys import fingerprint, make_authority, make_key
-from hounsfield.federation.link import Link
-from hounsfield.federation.server import Server
+from hounsfield.federation.door import Door
+from hounsfield.federation.keys import fingerprint, make_key
 from hounsfield.federation.strangers import (
     BURST,
     MOST_ADDRESSES,
@@ -46,17 +44,11 @@ class Served:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
-    make_authority(tmp_path, ("127.0.0.1",))
-    approved, link, key = Approved(tmp_path / "approved.json"), Link(), make_key(tmp_path / "a")
-    approved.approve(fingerprint(key.public_key()), "north")
-    door = Door(fleet_app(link), link, approved, told=lambda _: None)
-    server = Server(
-        door, host="127.0.0.1", port=0, certificate=tmp_path / "server.crt", key=tmp_path / "server.key",
-        strangers=door.strangers,
-    )  # fmt: skip
-    server.start()
-    yield Served(door, server.port, key, ssl.create_default_context(cafile=str(tmp_path / "ca.crt")))
-    server.stop()
+    with serving(tmp_path) as made:
+        key = make_key(tmp_path / "a")
+        made.approved.approve(fingerprint(key.public_key()), "north")
+        trust = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
+        yield Served(made.door, made.port, key, trust)
 
 
 def test_an_approved_site_is_served_through_a_flood_from_its_own_address(served: Served) -> None:

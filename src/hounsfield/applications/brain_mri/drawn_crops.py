@@ -21,12 +21,14 @@ from sklearn.cluster import KMeans
 from hounsfield.applications.brain_mri.drawn import AROUND, HIPPOCAMPUS, Drawn, bent, scanned
 from hounsfield.transforms.resize import resize
 
-__all__ = ["Crop", "draw_crop", "drawn_crops", "read_crops"]
+__all__ = ["HELD_BACK", "Crop", "draw_crop", "drawn_crops", "read_crops"]
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.uint8]
 Crop = tuple[Floats, npt.NDArray[np.bool_]]
 """Values and where the hippocampus is, (K, J, I) of 1 mm: k to the top, j to the back, i to the left."""
+HELD_BACK = 80
+"""So many cases of the data set, the last by name, are never drawn from: the network is measured on them."""
 _FIRST = 64
 """Numbers of the kinds that brightness divides begin here; they are no tissues."""
 _KINDS = (3, 7)

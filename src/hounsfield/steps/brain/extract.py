@@ -20,7 +20,7 @@ from hounsfield.steps.brain.surface import filled, grown, sphere
 from hounsfield.steps.brain.tissue import Levels, levels_of
 from hounsfield.steps.brain.upright import Upright
 
-__all__ = ["Found", "brain_hull", "find_brain"]
+__all__ = ["Found", "brain_hull", "find_brain", "largest"]
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -128,13 +128,13 @@ def _refined(even: Floats, hull: Bools, levels: Levels, step_mm: float) -> Bools
     near = _depth(~hull[box], step_mm) <= _BEYOND_MM
     bright = ndimage.gaussian_filter(even[box], 0.5 / step_mm)
     tissue = near & (bright > 0.5 * (levels.csf + levels.grey)) & (bright < 1.3 * levels.white)
-    core = _largest(_depth(tissue, step_mm) > _NECK_MM)
+    core = largest(_depth(tissue, step_mm) > _NECK_MM)
     away = _depth(~core, step_mm)
-    kept = _largest((away <= _NECK_MM + 0.8) & tissue)
+    kept = largest((away <= _NECK_MM + 0.8) & tissue)
     # Gyri thinner than the bridges come back step by step where the hull holds them.
     reach = max(1, round(_THIN_MM / step_mm))
     kept |= ndimage.binary_dilation(kept, iterations=reach, mask=tissue & (inner > 1.5))
-    kept = _largest(ndimage.binary_opening(kept) | core)
+    kept = largest(ndimage.binary_opening(kept) | core)
     padded = np.pad(kept, room)
     wide = _depth(~padded, step_mm) <= _CLOSE_MM
     closed = _depth(wide, step_mm) > _CLOSE_MM
@@ -148,7 +148,8 @@ def _depth(mask: Bools, step_mm: float) -> Floats:
     return ndimage.distance_transform_edt(mask, step_mm).astype(np.float32)  # type: ignore[no-any-return]
 
 
-def _largest(mask: Bools) -> Bools:
+def largest(mask: Bools) -> Bools:
+    """The largest piece of a mask, or the mask where it has one piece or none."""
     labels, count = ndimage.label(mask)
     if count < 2:
         return mask

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from hounsfield.core.model import Model
+from hounsfield.steps.brain.extract import largest
 from hounsfield.steps.brain.upright import Upright
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _found(head: Upright, centre: NDArray[np.float64], mirrored: bool, home: Pat
         )
         box = tuple(slice(a, a + n) for a, n in zip(low, size, strict=True))
         seen = outlined_box(head.data[box], head.step_mm, mirrored=mirrored, home=home)
-        body = _largest(seen > 0.5)
+        body = largest(seen > 0.5)
         if not body.any():
             break
         if look < _LOOKS - 1:
@@ -125,15 +126,6 @@ def _found(head: Upright, centre: NDArray[np.float64], mirrored: bool, home: Pat
     held = np.where(near, seen, 0).astype(np.float32)
     ml = float(held.sum()) * head.step_mm**3 / 1000.0
     return Hippocampus(ml, (int(low[0]), int(low[1]), int(low[2])), held, _doubt(ml, body, seen))
-
-
-def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    pieces, count = ndimage.label(mask)
-    if count < 2:
-        return mask
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    return np.asarray(pieces == sizes.argmax())
 
 
 def _doubt(ml: float, body: NDArray[np.bool_], seen: Floats) -> str:

@@ -49,9 +49,21 @@ class Placed:
         return Turn(self.order, self.backwards)
 
     @property
+    def cut(self) -> tuple[slice, slice, slice]:
+        """The box that was cut out of the turned image."""
+        k, j, i = (slice(a, b) for a, b in zip(self.low, self.high, strict=True))
+        return k, j, i
+
+    @property
+    def box(self) -> Three:
+        """Its size in native voxels, before it was resampled."""
+        k, j, i = (b - a for a, b in zip(self.low, self.high, strict=True))
+        return k, j, i
+
+    @property
     def scale(self) -> tuple[float, float, float]:
         """Native voxels a voxel of the grid, along the grid's (k, j, i)."""
-        k, j, i = ((h - a) / n for a, h, n in zip(self.low, self.high, self.shape, strict=True))
+        k, j, i = (side / n for side, n in zip(self.box, self.shape, strict=True))
         return k, j, i
 
     def to_native(self, place: Sequence[float]) -> tuple[float, float, float]:

@@ -54,11 +54,9 @@ def _probabilities(networks: Sequence[nn.Module], image: Tensor, plan: Plan) -> 
 def on_native_grid(numbers: NDArray[np.float32], place: Placed) -> NDArray[np.float32]:
     """Numbers (k, j, i) of the plan's grid on the image's own (K, J, I); 0 outside of what was cut out."""
     stored = np.zeros(place.native, np.float32)
-    k, j, i = (h - a for a, h in zip(place.low, place.high, strict=True))
-    cut = tuple(slice(a, b) for a, b in zip(place.low, place.high, strict=True))
-    same = numbers.shape == (k, j, i)
-    fine = numbers if same else resize(numbers[None], (k, j, i), interpolation="linear")[0]
-    place.turn.of(stored)[cut] = fine
+    same = numbers.shape == place.box
+    fine = numbers if same else resize(numbers[None], place.box, interpolation="linear")[0]
+    place.turn.of(stored)[place.cut] = fine
     return stored
 
 
@@ -67,14 +65,12 @@ def to_native_labels(probabilities: Tensor, place: Placed, plan: Plan) -> NDArra
 
     Probabilities are resampled, not labels, one output at a time, so that a fine image needs little memory.
     """
-    box = tuple(h - a for a, h in zip(place.low, place.high, strict=True))
     stored = np.zeros(place.native, np.uint8)
     made = place.turn.of(stored)  # a view: what is written there lies in the image's own order
-    cut = tuple(slice(a, b) for a, b in zip(place.low, place.high, strict=True))
-    if tuple(probabilities.shape[1:]) == box:
+    cut, size = place.cut, place.box
+    if tuple(probabilities.shape[1:]) == size:
         made[cut] = labels_of(probabilities[None], plan.segmentation)[0].cpu().numpy()
         return stored
-    size = (box[0], box[1], box[2])
     held = probabilities.float().cpu().numpy()
     if plan.segmentation.regions:
         fine = np.stack([resize(p[None], size, interpolation="linear")[0] for p in held])
