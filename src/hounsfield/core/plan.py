@@ -71,6 +71,7 @@ _LATER = (
     ("input", "fundus", "off"),
     ("augment", "transpose", False),
     ("network", "norm", "batch"),
+    ("fit", "mark_weight", 0.0),
     ("grid", "orientation", ""),
     ("federation", "send_norms", True),
 )

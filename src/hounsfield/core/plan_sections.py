@@ -213,6 +213,9 @@ class Fit(Section):
     `micro_batch` is how many images pass at once; gradients are accumulated over the batch (0: the whole
     batch, halved where memory does not suffice). `compile` has torch compile the network ("auto": on a GPU
     where the training is long).
+
+    `mark_weight` weighs what teaches a network that pools by attention to look where the label table marks
+    findings: the negative logarithm of the attention on them (0: it is told the classes alone).
     """
 
     optimiser: Literal["sgd", "rmsprop", "adam", "adamw"] = "adamw"
@@ -230,6 +233,7 @@ class Fit(Section):
     focal_gamma: Amount = 2.0
     class_weights: bool = True
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    mark_weight: Amount = 0.0
     weight_average: float = Field(0.0, ge=0, lt=1)
     choose: Literal["best", "last"] = "best"
     gradient_clip: float = Field(0.0, ge=0)

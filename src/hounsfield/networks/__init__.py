@@ -16,9 +16,12 @@ from hounsfield.networks.families import FAMILIES
 if TYPE_CHECKING:
     from hounsfield.networks.classifier import Classifier
 
-__all__ = ["EITHER_NORM", "NETWORKS", "TIMM_PREFIX", "Builder", "build"]
+__all__ = ["ATTENDING", "EITHER_NORM", "NETWORKS", "TIMM_PREFIX", "Builder", "build"]
 
 TIMM_PREFIX = "timm:"
+
+ATTENDING = ("attention",)
+"""Networks that pool by attention, which marked findings can teach where to look."""
 
 EITHER_NORM = ("plain", "compact", "attention")
 """Networks that normalise by the batch or by groups of channels, as the plan says."""

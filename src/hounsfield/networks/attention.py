@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hounsfield.core import plan
 from hounsfield.networks.compact import CompactNet, built
 
-__all__ = ["AttentionNet", "build_attention"]
+__all__ = ["AttentionNet", "WithAttention", "build_attention"]
 
 _HIDDEN = 64
 
@@ -48,9 +48,13 @@ class AttentionNet(CompactNet):
 
     def attention(self, feature_map: Tensor) -> Tensor:
         """The weight (N, positions) of every place of a feature map; they sum to 1."""
+        return self.attention_logits(feature_map).softmax(1)
+
+    def attention_logits(self, feature_map: Tensor) -> Tensor:
+        """`attention` before its softmax."""
         places = feature_map.flatten(2).transpose(1, 2)
         logits: Tensor = self.weight(self.seen(places) * self.gate(places))
-        return logits[:, :, 0].float().softmax(1)
+        return logits[:, :, 0].float()
 
     def pooled(self, feature_map: Tensor) -> Tensor:
         """A row of features (N, F) an image."""
@@ -64,6 +68,24 @@ class AttentionNet(CompactNet):
 
     def pooling(self) -> tuple[nn.Module, ...]:
         return self.seen, self.gate, self.weight
+
+
+class WithAttention(nn.Module):
+    """An `AttentionNet` that gives (logits, attention logits (N, [k,] j, i)), so that both can be taught.
+
+    >>> net = AttentionNet(size=(64, 48), channels=1, outputs=1, width=8, depth=3)
+    >>> [tuple(found.shape) for found in WithAttention(net)(torch.zeros(2, 1, 64, 48))]
+    [(2, 1), (2, 16, 12)]
+    """
+
+    def __init__(self, network: AttentionNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        feature_map = self.network.features(x)
+        looked = self.network.attention_logits(feature_map)
+        return self.network.head(feature_map), looked.view(len(x), *feature_map.shape[2:])
 
 
 def build_attention(

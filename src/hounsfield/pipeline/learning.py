@@ -138,6 +138,29 @@ def prepared_for(looked: Looked, plan: Plan, folder: RunFolder, clock: Clock) ->
     return prepared
 
 
+def marked_for(
+    study: Study, looked: Looked, plan: Plan, prepared: Prepared, folder: RunFolder
+) -> tuple[Prepared, tuple[Finding, ...]]:
+    """The prepared images with the marked findings of development cases, where attention can be taught."""
+    from hounsfield.networks import ATTENDING
+    from hounsfield.steps.explain_truth import truth_of
+    from hounsfield.steps.prepare import with_marks
+
+    if plan.network.name not in ATTENDING or not plan.fit.mark_weight:
+        return prepared, ()
+    cases = looked.cohort.development
+    truth = truth_of(study.question, looked.index, cases, looked.store, plan.input)
+    if truth is None:
+        return prepared, ()
+    prepared = with_marks(prepared, truth, [c.id for c in cases], folder.cache)
+    n = 0 if prepared.marks is None else len(prepared.marks)
+    note = (
+        f"the network was taught where to look by the places of findings in {n} of {len(cases)} development "
+        "images; none of the test cases' places was shown to it"
+    )
+    return prepared, (Finding("attention_taught", value=n / len(cases), n=len(cases), note=note),)
+
+
 def searched_plan(
     study: Study, looked: Looked, plan: Plan, prepared: Prepared, folder: RunFolder, clock: Clock
 ) -> tuple[Plan, tuple[Finding, ...]]:

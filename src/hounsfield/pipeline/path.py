@@ -15,6 +15,7 @@ from hounsfield.pipeline.learning import (
     calibrated_model,
     exported_model,
     fitted_members,
+    marked_for,
     plan_warnings,
     planned,
     prepared_for,
@@ -55,6 +56,7 @@ def train(study: Study, *, progress: Progress | None = None) -> Run:
         require_before(study, looked)
         outer = outer_validation(looked, plan)
         prepared = prepared_for(looked, plan, folder, clock)
+        prepared, taught = marked_for(study, looked, plan, prepared, folder)
         plan, searched = searched_plan(study, looked, plan, prepared, folder, clock)
         folder.keep_plan(plan)
         folder.require_same(plan.digest(), f"{looked.cohort.digest()}-{looked.marks.digest()}")
@@ -66,7 +68,7 @@ def train(study: Study, *, progress: Progress | None = None) -> Run:
             crossed, called, nesting = outer_validated(study, looked, outer, job, group, clock)
             searched = (*searched, nesting)
         model, exported = exported_model(model, job, looked, clock)
-        noted = (*plan_warnings(plan, looked), *searched, *pretrained, *exported)
+        noted = (*plan_warnings(plan, looked), *taught, *searched, *pretrained, *exported)
         looked = replace(looked, findings=(*looked.findings, *noted))
         predictions, called = scored(model, looked, prepared, crossed, called, clock)
         evidence = evidence_of(study, model, looked, fitted, prepared, predictions, called, clock)

@@ -7,8 +7,8 @@ process makes it, in how many pieces, and whether the run was interrupted before
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from hounsfield.steps.prepare import Prepared
 from hounsfield.transforms.augment import augmented
 from hounsfield.transforms.draw import Draw, draw
 from hounsfield.transforms.mixup import blended, draw_mixup
+from hounsfield.transforms.normalise import apply_levels
 
 if TYPE_CHECKING:
     from hounsfield.steps.balance import Balance
@@ -27,12 +28,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Batches", "Epoch", "Piece", "augmented_images", "images_of"]
 
+_MASK_LEVELS = np.array([1 / 255, 0, 0, 1], np.float32)
+
 
 @dataclass(frozen=True)
 class Piece:
     """Rows [start, stop) of a batch of `total` images: images (n, C, …) and targets (n, outputs).
 
-    Where a mitigation weighs them, also their weights (n, 1 or outputs); `who` (n,) are the cases.
+    Where a mitigation weighs them, also their weights (n, 1 or outputs); `who` (n,) are the cases. Where
+    attention is taught, `marks` (n, 1, …) in [0, 1] show where findings lie, nowhere if that is not known.
     """
 
     images: Tensor
@@ -42,6 +46,7 @@ class Piece:
     total: int
     weights: Tensor | None = None
     who: NDArray[np.int64] | None = None
+    marks: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,38 @@ class Batches:
             weights = None
             if self.balance is not None:
                 weights = self._weights(self.balance, epoch, step, places)
-            yield Piece(images, wanted, low, high, self.size, weights, epoch.order[places])
+            marks = self._marks(epoch, places) if self.teaches_attention else None
+            yield Piece(images, wanted, low, high, self.size, weights, epoch.order[places], marks)
+
+    @property
+    def teaches_attention(self) -> bool:
+        """Whether the plan wants it and findings are marked."""
+        return self.plan.fit.mark_weight > 0 and self.job.prepared.marks is not None
+
+    def _marks(self, epoch: Epoch, places: NDArray[np.int64]) -> Tensor:
+        """Where findings lie in the images of some places of an epoch, in a mixture those of both."""
+        marks = self._moved_marks(epoch, places)
+        if epoch.partner is None:
+            return marks
+        return torch.maximum(marks, self._moved_marks(epoch, epoch.partner[places]))
+
+    def _moved_marks(self, epoch: Epoch, places: NDArray[np.int64]) -> Tensor:
+        """Masks (n, 1, …) in [0, 1], moved as their images are."""
+        prepared = self.job.prepared
+        assert prepared.marks is not None and prepared.marked is not None
+        found = torch.zeros(len(places), 1, *self.shape, device=self.device)
+        which = prepared.marked[self.job.rows[epoch.order[places]]]
+        known = np.flatnonzero(which >= 0)
+        if not len(known):
+            return found
+        masks, levels = prepared.marks[which[known]], np.tile(_MASK_LEVELS, (len(known), 1))
+        if epoch.changes is None:
+            moved = torch.from_numpy(apply_levels(masks, levels).reshape(-1, 1, *self.shape)).to(self.device)
+        else:
+            moves = replace(epoch.changes.of(places[known]).moves_only(), fill_value=0.0)
+            moved = _changed(masks, levels, moves, self.device, threads=self.threads)
+        found[torch.from_numpy(known).to(self.device)] = moved
+        return found
 
     def _made(self, epoch: Epoch, places: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         images, wanted = self._images(epoch, places), self._wanted(epoch, places)
@@ -156,14 +192,26 @@ def augmented_images(
     """Images changed as drawn, channels last: compiled code on a CPU, batched torch on a GPU."""
     standardise = plan.input.normalise == "zscore"
     stored, levels = prepared.images[rows], prepared.levels[rows]
+    return _laid(_changed(stored, levels, changes, device, standardise=standardise, threads=threads))
+
+
+def _changed(
+    stored: NDArray[Any],
+    levels: NDArray[np.float32],
+    changes: Draw,
+    device: torch.device,
+    *,
+    standardise: bool = False,
+    threads: int = 1,
+) -> Tensor:
     if device.type == "cpu":
         made = augmented(stored, levels, changes, standardise=standardise, threads=threads)
-        return _laid(torch.from_numpy(made))
+        return torch.from_numpy(made)
     from hounsfield.transforms.on_device import augmented_on_device
 
     raw = torch.from_numpy(np.ascontiguousarray(stored)).to(device, non_blocking=True)
     scales = torch.from_numpy(levels).to(device)
-    return _laid(augmented_on_device(raw, scales, changes, standardise=standardise))
+    return augmented_on_device(raw, scales, changes, standardise=standardise)
 
 
 def _laid(images: Tensor) -> Tensor:

@@ -70,6 +70,7 @@ ALWAYS = {
     "fit.warmup": "a tenth of the steps",
     "fit.patience": "off: the schedule ends by itself",
     "fit.label_smoothing": "labels of medical images are not certain",
+    "fit.mark_weight": "of effect where a network pools by attention and the label table marks findings",
     "fit.gradient_clip": "a single odd batch cannot throw the weights",
     "mitigation.method": "off: which groups must be treated alike is for people to say",
     "mitigation.by": "off",
@@ -282,7 +283,7 @@ def _fit(facts: Fingerprint, encoding: LabelEncoding, *, fast_bfloat16: bool) ->
     section = Fit(
         optimiser="adamw", learning_rate=1e-2, weight_decay=0.02, schedule="cosine", warmup=0.1,
         epochs=epochs, batch_size=batch, loss=loss, class_weights=rare, label_smoothing=0.05,
-        weight_average=0.99,
+        mark_weight=1.0, weight_average=0.99,
         choose="last", gradient_clip=5.0, precision="bfloat16" if fast_bfloat16 else "float32",
     )  # fmt: skip
     return _Choice(section, why)

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hounsfield.core.plan import Plan
 from hounsfield.networks import build
+from hounsfield.networks.attention import AttentionNet, WithAttention
 from hounsfield.networks.classifier import Classifier
 from hounsfield.networks.dropout import not_compiled, set_rows
 from hounsfield.networks.freeze import set_trainable
@@ -27,6 +29,7 @@ from hounsfield.steps.compute import mixed_precision
 from hounsfield.steps.group import ALONE, Group
 from hounsfield.steps.job import Job
 from hounsfield.steps.schedule import optimiser_of, set_rate
+from hounsfield.tasks.losses import attention_loss
 
 __all__ = ["Learner", "compiles", "network_of", "network_of_plan", "network_shape"]
 
@@ -85,6 +88,7 @@ class Learner:
             self.averaged = averaged
         self.optimiser = optimiser_of(self.network, job.plan.fit)
         self.forward: nn.Module = self.network
+        self.attends = job.plan.fit.mark_weight if attention_is_taught(job, self.network) else 0.0
         self.prefix: Prefix | None = None
         self._judged_rest: nn.Module | None = None
         self.mixed = mixed_precision(job.plan, device)
@@ -106,10 +110,12 @@ class Learner:
         for network in filter(None, (self.network, self.averaged)):
             if layers is not None:
                 set_trainable(network, layers)
-        self.prefix = frozen_prefix(self.network) if cache else None
+        self.prefix = frozen_prefix(self.network) if cache and not self.attends else None
         judged = frozen_prefix(self.judged()) if self.prefix is not None else None
         self._judged_rest = judged.rest if judged is not None else None
         rest: nn.Module = self.network if self.prefix is None else self.prefix.rest
+        if self.attends:
+            rest = WithAttention(self.network)  # type: ignore[arg-type]
         if compile_it:
             not_compiled(rest)
             rest = torch.compile(rest)  # type: ignore[assignment]
@@ -153,6 +159,9 @@ class Learner:
         set_rows(self.network, piece.total, piece.start, piece.stop)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             logits = self.forward(piece.images)
+        looked: Tensor | None = None
+        if self.attends:
+            logits, looked = logits
         share = (piece.stop - piece.start) / piece.total
         if piece.weights is None or self.terms is None:
             loss = self.loss(logits, piece.wanted) * share
@@ -161,6 +170,9 @@ class Learner:
             loss = (terms * piece.weights).mean() * share
             if piece.who is not None:
                 self._losses.append((terms.detach(), piece.who))
+        if looked is not None and piece.marks is not None:
+            cover = functional.interpolate(piece.marks, looked.shape[1:], mode="area")
+            loss = loss + self.attends * attention_loss(looked, cover[:, 0]).mean() * share
         (loss * self.group.world).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
@@ -218,6 +230,16 @@ def network_shape(plan: Plan) -> tuple[int, ...]:
     """The voxels of one image of a batch, (J, I) or (K, J, I)."""
     size = plan.input.size if plan.task == "classification" else plan.grid.patch
     return size[1:] if size[0] == 1 else size
+
+
+def attention_is_taught(job: Job, network: nn.Module) -> bool:
+    """Whether a network pools by attention, findings are marked, and the plan has it look at them."""
+    return (
+        isinstance(network, AttentionNet)
+        and job.plan.fit.mark_weight > 0
+        and job.prepared.marks is not None
+        and bool((job.prepared.marked[job.rows] >= 0).any())  # type: ignore[index]
+    )
 
 
 def compiles(job: Job, device: torch.device, steps: int) -> bool:

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from hounsfield.steps.preparations import before_normalise, prepare_one, refuse_
 from hounsfield.transforms.landmarks import image_landmarks, standardised
 from hounsfield.transforms.normalise import apply_levels
 
-__all__ = ["Prepared", "prepare", "prepare_one", "with_landmarks"]
+__all__ = ["Prepared", "prepare", "prepare_one", "with_landmarks", "with_marks"]
 
 _MOST_LEARNED = 500
 """Of more development images, so many are taken evenly to learn the landmarks of the histogram from."""
@@ -33,11 +33,17 @@ _VERSION = "2"
 
 @dataclass(frozen=True)
 class Prepared:
-    """Images (N, C, K, J, I) in the order of `ids`, memory-mapped, and `levels` (N, 4)."""
+    """Images (N, C, K, J, I) in the order of `ids`, memory-mapped, and `levels` (N, 4).
+
+    Where findings are marked for training, `marks` (M, 1, K, J, I) of 0 and 255 are the masks of some of the
+    images, and `marked` (N,) says which mask is an image's, -1 for none.
+    """
 
     ids: tuple[str, ...]
     images: NDArray[Any]
     levels: NDArray[np.float32]
+    marks: NDArray[np.uint8] | None = None
+    marked: NDArray[np.int64] | None = None
 
     def batch(self, rows: NDArray[np.int64] | Sequence[int]) -> NDArray[np.float32]:
         """Normalised images: (n, C, H, W) where there is one slice, else (n, C, K, J, I)."""
@@ -64,7 +70,11 @@ class Prepared:
         raw = json.loads(table.read_text())
         images = np.load(folder / "prepared.npy", mmap_mode="r", allow_pickle=False)
         levels = np.load(folder / "levels.npy", allow_pickle=False)
-        return cls(tuple(raw["ids"]), images, levels)
+        if not (folder / "marked.npy").is_file():
+            return cls(tuple(raw["ids"]), images, levels)
+        marked = np.load(folder / "marked.npy", allow_pickle=False)
+        marks = np.load(folder / "marks.npy", mmap_mode="r", allow_pickle=False)
+        return cls(tuple(raw["ids"]), images, levels, marks, marked)
 
 
 def with_landmarks(plan: Plan, cases: Sequence[Case], store: PixelStore, *, threads: int = 2) -> Plan:
@@ -110,6 +120,7 @@ def prepare(
         (_VERSION + store.state + plan.model_dump_json() + "".join(c.id for c in cases)).encode()
     ).hexdigest()
     table = folder / "prepared.json"
+    (folder / "marked.npy").unlink(missing_ok=True)
     if table.is_file() and json.loads(table.read_text())["state"] == state:
         found = Prepared.open(folder)
         if found is not None:
@@ -141,6 +152,22 @@ def prepare(
     found = Prepared.open(folder)
     assert found is not None
     return found
+
+
+def with_marks(
+    prepared: Prepared, truth: Callable[[str], NDArray[np.bool_] | None], ids: Sequence[str], folder: Path
+) -> Prepared:
+    """The prepared images with the masks of the cases in `ids` whose `truth` (J, I) is known."""
+    found = {case_id: mask for case_id in ids if (mask := truth(case_id)) is not None and mask.any()}
+    if not found:
+        return prepared
+    row = {case_id: n for n, case_id in enumerate(found)}
+    marks = np.stack([np.where(mask, 255, 0).astype(np.uint8)[None, None] for mask in found.values()])
+    marked = np.array([row.get(case_id, -1) for case_id in prepared.ids], np.int64)
+    for name, table in (("marks.npy", marks), ("marked.npy", marked)):
+        with whole_file(folder / name) as temporary, temporary.open("wb") as stream:
+            np.save(stream, table, allow_pickle=False)
+    return replace(prepared, marks=marks, marked=marked)
 
 
 def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[Any]]:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["exclusive_loss", "independent_loss", "independent_terms", "ordinal_loss"]
+_COVERED = 0.25
+
+__all__ = ["attention_loss", "exclusive_loss", "independent_loss", "independent_terms", "ordinal_loss"]
 
 
 def exclusive_loss(weights: Tensor, *, smooth: float, gamma: float) -> Callable[[Tensor, Tensor], Tensor]:
@@ -104,6 +106,23 @@ def ordinal_loss(weights: Tensor, *, smooth: float) -> Callable[[Tensor, Tensor]
         return -score.sum(1) * (wanted * weights.to(logits.device)).sum(1)
 
     return rows
+
+
+def attention_loss(looked: Tensor, cover: Tensor) -> Tensor:
+    """The negative logarithm (N,) of the attention that lies on marked places; 0 for an image without any.
+
+    `looked` (N, …) are the logits of a softmax over all places, `cover` (N, …) how much of a place is marked,
+    in [0, 1]: a place is a marked one from a quarter on, and the most covered one of an image always.
+
+    >>> import torch
+    >>> attention_loss(torch.zeros(2, 4), torch.tensor([[0.0, 1.0, 0.2, 0.0], [0.0, 0.0, 0.0, 0.0]]))
+    tensor([1.3863, 0.0000])
+    """
+    looked, cover = looked.flatten(1), cover.flatten(1)
+    most = cover.amax(1, keepdim=True)
+    marked = (cover >= most.clamp(max=_COVERED)) & (cover > 0)
+    marked = marked | (most <= 0)
+    return looked.logsumexp(1) - looked.masked_fill(~marked, -1e9).logsumexp(1)
 
 
 def _smoothed(wanted: Tensor, smooth: float) -> Tensor:
