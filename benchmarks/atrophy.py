@@ -30,7 +30,7 @@ from hounsfield.steps.brain.scan import BrainVisit
 @dataclass(frozen=True)
 class Row:
     """One interval of one patient: what is true, what was measured, its interval and deviation, in per
-    cent.
+    cent; the last four are the parts of its error bar (`steps/brain/error_bar.py`).
     """
 
     patient: int
@@ -48,6 +48,10 @@ class Row:
     brain_ml_true: float
     brain_ml: float
     cpu_s: float
+    scale_spread: float
+    noise_spread: float
+    unrest: float
+    residual: float
 
 
 def rows_of(number: int, *, seed: int, matrix: int | None) -> Iterator[Row]:
@@ -87,6 +91,10 @@ def rows_of(number: int, *, seed: int, matrix: int | None) -> Iterator[Row]:
             brain_ml_true=one.brain_ml,
             brain_ml=course.visits[change.first].volumes.brain_ml,
             cpu_s=spent,
+            scale_spread=change.doubt.scale_spread,
+            noise_spread=change.doubt.noise_spread,
+            unrest=change.doubt.unrest,
+            residual=change.doubt.residual,
         )
 
 

@@ -12,13 +12,14 @@ from hounsfield.core.errors import BadInput
 from hounsfield.core.index import Series
 from hounsfield.core.volume import Volume
 from hounsfield.steps.brain.course import BrainChange, BrainCourse, VisitFound
-from hounsfield.steps.brain.error_bar import Interval
+from hounsfield.steps.brain.error_bar import Doubt, Interval
 from hounsfield.steps.brain.pictures import BrainPicture
 from hounsfield.steps.brain.scan import BrainVisit
 from hounsfield.steps.brain.visit import VisitVolumes
 from hounsfield.steps.visits import Patient, Visit
 
 pytest.importorskip("statsmodels", reason="the cohort's trajectories need hounsfield[atrophy]")
+CALM = Doubt(0.0, 0.0, 0.0, 0.0)
 PICTURE = BrainPicture(np.zeros((4, 4, 3), np.uint8), "a picture")
 BIAS, HALF = 0.1, 0.25
 """What the made-up measurement is off by, and half its interval, in per cent."""
@@ -41,7 +42,7 @@ def measured(visits: list[BrainVisit], *, pictures: bool = True) -> BrainCourse:
         told = float(visit.t1.data.flat[0]) / 1000 + BIAS
         found.append(VisitFound(visit.day, volumes(told - BIAS), (), (PICTURE,)))
         bar = Interval(told, told - HALF, told + HALF)
-        changes.append(BrainChange(0, n, 1.0, bar, bar, None, 1.0, 0.99, told / 100, 0.001, PICTURE))
+        changes.append(BrainChange(0, n, 1.0, bar, bar, None, 1.0, 0.99, told / 100, 0.001, CALM, PICTURE))
     return BrainCourse(tuple(found), tuple(changes), (0.0,), changes[-1].per_year, ())
 
 

@@ -21,6 +21,8 @@ from hounsfield.core.evidence import Evidence, Finding
 from hounsfield.core.index import Index, Series
 from hounsfield.core.predictions import Predictions
 from hounsfield.steps.clinical import Asked, with_clinical
+from hounsfield.steps.design import design
+from hounsfield.steps.fingerprint import Fingerprint
 from hounsfield.steps.report import report
 from hounsfield.steps.study import Study
 
@@ -139,6 +141,17 @@ def test_an_application_fills_in_what_the_user_left_open() -> None:
     assert made.clinical is grading and made.application == "retinopathy"
     with pytest.raises(BadInput, match="leave --task out"):
         as_application(Study("images", Path("run"), task="segmentation"), named_application("mammography"))
+
+
+def test_a_designed_plan_of_mammograms_looks_at_detail_and_a_plan_that_was_given_stays() -> None:
+    own = named_application("mammography")
+    made = as_application(Study("images", Path("run"), changes={"network.width": 8}), own)
+    assert made.changes["network.name"] == "attention" and made.changes["network.width"] == 8
+    facts = Fingerprint(400, 100, (1, 3328, 2560), (1.3, 1.3), 1, 12, "MG", (1, 0.07, 0.07), 2.0, (0, 4095))
+    plan = design(facts, LabelEncoding("binary", ("0", "1")), side=made.side).changed(made.changes)
+    assert plan.input.size == (1, 512, 320) and plan.input.crop_foreground and plan.input.fit == "pad"
+    given = as_application(Study("images", Path("run"), plan=plan.changed({"network.name": "plain"})), own)
+    assert "network.name" not in given.changes
 
 
 def test_the_chapter_stands_in_the_report_with_numbers_tables_and_plots(tmp_path: Path) -> None:

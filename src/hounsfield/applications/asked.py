@@ -54,7 +54,11 @@ def as_application(study: Study, application: Application, *, budget_given: bool
         study,
         question=question,
         task=application.task,
-        changes={**dict(application.changes), **study.changes},
+        changes={
+            **dict(application.changes if study.plan else (*application.changes, *application.designed)),
+            **study.changes,
+        },
+        side=application.side,
         application=application.name,
         title=study.title or application.title,
         budget_minutes=study.budget_minutes if budget_given else MINUTES[application.task],

@@ -32,12 +32,13 @@ class Application:
     """One clinical application.
 
     `question` is asked of the phantom (and gives the defaults for real data); `changes` are plan values of
-    real data and of the demo, `phantom_changes` of the demo alone. `accepts` refuses images that are none of
-    its own, `keeps` leaves out those that cannot be judged, `clinical` reads an evaluation as its clinicians
-    do, `follow` measures patients over their visits without a model. `interventions` are shortcuts of the
-    phantom, tested by changing images. A demo simulates `patients` and trains for `minutes`, or follows them
-    (`demo`); with --full `full_patients`, `full_minutes` and the plan values `full_changes` in the place of
-    `phantom_changes`.
+    real data and of the demo, `designed` those of a plan that is designed and not given, `phantom_changes` of
+    the demo alone; `side` is the root of the pixels that a designed plan keeps of a picture.
+    `accepts` refuses images that are none of its own, `keeps` leaves out those that cannot be judged,
+    `clinical` reads an evaluation as its clinicians do, `follow` measures patients over their visits without
+    a model. `interventions` are shortcuts of the phantom, tested by changing images. A demo simulates
+    `patients` and trains for `minutes`, or follows them (`demo`); with --full `full_patients`, `full_minutes`
+    and the plan values `full_changes` in the place of `phantom_changes`.
     """
 
     name: str
@@ -48,6 +49,8 @@ class Application:
     interventions: tuple[Intervention, ...] = ()
     phantom_changes: tuple[tuple[str, object], ...] = ()
     changes: tuple[tuple[str, object], ...] = ()
+    designed: tuple[tuple[str, object], ...] = ()
+    side: float = 144.0
     task: Task = "classification"
     follow: Follower | None = None
     demo: Literal["train", "follow"] = "train"

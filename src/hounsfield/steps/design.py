@@ -114,15 +114,17 @@ def design(
     *,
     seed: int = 0,
     budget_minutes: float = 8.0,
+    side: float = 144.0,
     fast_bfloat16: bool = False,
 ) -> Plan:
     """A plan for these facts; nothing is trained. `within_budget` then fits it to the machine.
 
-    `fast_bfloat16` says whether the chip computes faster in bfloat16 than in float32.
+    A picture keeps at most `side`² pixels. `fast_bfloat16` says whether the chip computes faster in bfloat16
+    than in float32.
     """
     if min(facts.size[1:]) < 8:
         raise BadInput(f"the images are {facts.size[1]}×{facts.size[2]} pixels; expected at least 8×8")
-    arriving = _input(facts)
+    arriving = _input(facts, side)
     size = arriving.section.size
     chosen = {
         "input": arriving,
@@ -137,10 +139,10 @@ def design(
     return Plan(seed=seed, budget_minutes=budget_minutes, reasons=reasons, **sections)
 
 
-def _input(facts: Fingerprint) -> _Choice:
+def _input(facts: Fingerprint, side: float) -> _Choice:
     why: dict[str, str] = {}
     crop = facts.modality == "MG"
-    size = _flat_size(facts, why) if facts.is_flat else _volume_size(facts, why)
+    size = _flat_size(facts, why, side) if facts.is_flat else _volume_size(facts, why)
     uneven = facts.aspects[1] > 1.25 * facts.aspects[0]
     fit = "pad" if uneven and not crop else "stretch"
     why["fit"] = (
@@ -169,13 +171,13 @@ def _input(facts: Fingerprint) -> _Choice:
     return _Choice(section, why)
 
 
-def _flat_size(facts: Fingerprint, why: dict[str, str]) -> tuple[int, int, int]:
+def _flat_size(facts: Fingerprint, why: dict[str, str], most: float) -> tuple[int, int, int]:
     _, rows, columns = facts.size
     side = math.sqrt(rows * columns)
     if side <= 40:
         why["size"] = f"images are small ({rows}×{columns}): kept as they are"
         return 1, rows, columns
-    want = min(side, 144.0)
+    want = min(side, most)
     aspect = 1.0 if facts.modality != "MG" else math.sqrt(1.6)
     aspect = min(2.0, max(0.5, rows / columns)) ** 0.5 if facts.modality != "MG" else aspect
     why["size"] = f"median {rows}×{columns}, brought to about {want:.0f}² pixels at the same aspect"

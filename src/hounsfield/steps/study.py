@@ -40,7 +40,7 @@ class Study:
     `unlabelled` is a source of images to pretrain on; `search_minutes` the time to look for a better plan.
     `before` is the folder of a run on the same cases, which the report sets beside this one. `accepts`,
     `keeps` and `clinical` are an application's: which images are its own, which of them can be judged, and
-    what it reads in an evaluation.
+    what it reads in an evaluation. `side` is the root of the pixels that a designed plan keeps of a picture.
     """
 
     source: str
@@ -63,6 +63,7 @@ class Study:
     accepts: Accepts | None = None
     clinical: Clinician | None = None
     keeps: Keeps | None = None
+    side: float = 144.0
 
     @property
     def asked(self) -> Question:

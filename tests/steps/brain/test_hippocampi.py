@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from hounsfield.applications.brain_mri.cohort import sample_patient
@@ -13,8 +14,10 @@ from hounsfield.applications.brain_mri.drawn_crops import read_crops
 from hounsfield.applications.brain_mri.scan import scene_at
 from hounsfield.applications.brain_mri.scene import View, seen
 from hounsfield.applications.brain_mri.tissue import BRAIN, GREY, LABELS, TISSUES
+from hounsfield.steps.brain import hippocampi
 from hounsfield.steps.brain.hippocampi import find_hippocampi, outlined_box
 from hounsfield.steps.brain.upright import Upright
+from hounsfield.steps.regions import members
 
 SHAPE, STEP = (104, 128, 92), 1.6
 Head = tuple[Upright, NDArray[np.bool_], NDArray[np.uint8]]
@@ -58,6 +61,20 @@ def test_a_mirrored_box_is_outlined_as_its_mirror_image(head: Head) -> None:
     image = head[0].data[20:60, 40:85, 50:85]
     turned = outlined_box(np.ascontiguousarray(image[:, :, ::-1]), STEP, mirrored=True)
     assert np.array_equal(turned[:, :, ::-1], outlined_box(image, STEP))
+
+
+def test_a_machine_with_a_gpu_outlines_on_its_processor_all_the_same(
+    head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = head[0].data[20:60, 40:85, 50:85]
+    told = outlined_box(image, STEP)
+    there = torch.device("meta")  # stands for a GPU: whatever is put on it cannot be computed with here
+    monkeypatch.setattr(members, "pick_device", lambda name: there if name == "auto" else torch.device(name))
+    hippocampi._loaded.cache_clear()
+    try:
+        assert np.array_equal(outlined_box(image, STEP), told)
+    finally:
+        hippocampi._loaded.cache_clear()
 
 
 def test_no_volume_is_told_where_no_hippocampus_is_found(head: Head) -> None:

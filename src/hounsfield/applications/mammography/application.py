@@ -42,19 +42,28 @@ def mammography() -> Application:
         ),
         accepts=accepts_mammograms,
         clinical=screening,
-        full_patients=300,
-        full_minutes=40.0,
-        full_changes=(
+        side=400.0,
+        designed=(
             ("network.name", "attention"),
             ("network.width", 16),
-            ("input.size", (1, 448, 352)),
-            ("input.crop_foreground", True),
+            ("network.depth", 4),
+            ("input.fit", "pad"),  # a mass must keep its shape
+            ("fit.learning_rate", 3e-3),
+            ("fit.batch_size", 16),
         ),
+        full_patients=300,
+        full_minutes=40.0,
+        full_changes=(("input.size", (1, 448, 352)),),
         phantom_changes=(
-            # The whole picture is kept, marker and all: the demo is to show what the marker does.
+            # The whole picture is kept, marker and all: the demo is to show what the marker does, in seconds.
             ("input.crop_foreground", False),
             ("input.size", (1, 160, 128)),
+            ("input.fit", "stretch"),
+            ("network.name", "plain"),
             ("network.width", 16),
+            ("network.depth", 3),
+            ("fit.learning_rate", 1e-2),
+            ("fit.batch_size", 64),
         ),
     )
 

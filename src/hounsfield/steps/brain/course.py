@@ -46,7 +46,7 @@ class BrainChange:
 
     `years` and `per_year` are None where days are unknown or less than a month apart. `scale` is how much
     larger the second scanner shows the skull (volume ratio), already taken out; `agreement` the correlation
-    of the two brains.
+    of the two brains; `doubt` what the error bar was made of.
     """
 
     first: int
@@ -59,6 +59,7 @@ class BrainChange:
     agreement: float
     log_ratio: float
     spread: float
+    doubt: Doubt
     picture: BrainPicture
 
 
@@ -161,6 +162,7 @@ def _change(
         agreement=laid.agreement,
         log_ratio=change,
         spread=spread,
+        doubt=doubt,
         picture=picture_of_change(pair, shift) if pictures else blank,
     )
 

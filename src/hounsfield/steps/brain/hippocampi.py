@@ -7,7 +7,7 @@ network's probabilities about the largest piece, so that voxels at the border co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,6 +106,7 @@ def _loaded(home: Path) -> tuple[Model, tuple[nn.Module, ...]]:
     from hounsfield.steps.regions.members import networks_of
 
     model = read_model(home)
+    model = replace(model, plan=model.plan.changed({"device": "cpu"}))  # the same volumes on every machine
     return model, tuple(networks_of(model))
 
 
