@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +24,7 @@ from hounsfield.core.predictions import Predictions
 from hounsfield.steps.clinical import Asked, with_clinical
 from hounsfield.steps.design import design
 from hounsfield.steps.fingerprint import Fingerprint
+from hounsfield.steps.gather import Question
 from hounsfield.steps.report import report
 from hounsfield.steps.study import Study
 
@@ -135,8 +137,12 @@ def test_images_of_another_modality_part_or_shape_are_refused_in_a_sentence() ->
 
 
 def test_an_application_fills_in_what_the_user_left_open() -> None:
-    study = Study("images", Path("run"), changes={"fit.loss": "cross_entropy"})
+    asked = Question(labels="grades.csv")
+    study = Study("images", Path("run"), asked, changes={"fit.loss": "cross_entropy"})
     made = as_application(study, named_application("retinopathy"))
+    assert not as_application(
+        replace(study, question=Question()), named_application("retinopathy")
+    ).question.target
     assert made.question.target == ("grade",) and made.changes["fit.loss"] == "cross_entropy"
     assert made.clinical is grading and made.application == "retinopathy"
     with pytest.raises(BadInput, match="leave --task out"):
@@ -146,12 +152,15 @@ def test_an_application_fills_in_what_the_user_left_open() -> None:
 def test_a_designed_plan_of_mammograms_looks_at_detail_and_a_plan_that_was_given_stays() -> None:
     own = named_application("mammography")
     made = as_application(Study("images", Path("run"), changes={"network.width": 8}), own)
-    assert made.changes["network.name"] == "attention" and made.changes["network.width"] == 8
     facts = Fingerprint(400, 100, (1, 3328, 2560), (1.3, 1.3), 1, 12, "MG", (1, 0.07, 0.07), 2.0, (0, 4095))
-    plan = design(facts, LabelEncoding("binary", ("0", "1")), side=made.side).changed(made.changes)
+    yes_or_no = LabelEncoding("binary", ("0", "1"))
+    plan = design(facts, yes_or_no, detail=made.detail, fixed=made.changes).changed(made.changes)
     assert plan.input.size == (1, 512, 320) and plan.input.crop_foreground and plan.input.fit == "pad"
-    given = as_application(Study("images", Path("run"), plan=plan.changed({"network.name": "plain"})), own)
-    assert "network.name" not in given.changes
+    assert plan.network.name == "attention" and plan.network.width == 8
+    assert "attention" in plan.reasons["network.name"]
+    small = design(replace(facts, size=(1, 28, 28)), yes_or_no, detail=made.detail)
+    assert small.network.name == "plain" and small.input.size == (1, 28, 28)
+    assert not as_application(Study("images", Path("run"), plan=plan), own).changes
 
 
 def test_the_chapter_stands_in_the_report_with_numbers_tables_and_plots(tmp_path: Path) -> None:

@@ -29,11 +29,13 @@ def named_application(name: str) -> Application:
 def as_application(study: Study, application: Application, *, budget_given: bool = True) -> Study:
     """The study with the application's task, question, plan values, and its own reading of the results.
 
-    The target column, groups, plan values and title that the user named stay. Raises BadInput where another
-    task was asked for than the application has.
+    The target column, groups, plan values and title that the user named stay; without a label table there is
+    no column. Raises BadInput where another task was asked for than the application has.
 
     >>> from pathlib import Path
-    >>> made = as_application(Study("images", Path("run")), named_application("mammography"))
+    >>> study = Study("images", Path("run"))
+    >>> labelled = replace(study, question=replace(study.question, labels="labels.csv"))
+    >>> made = as_application(labelled, named_application("mammography"))
     >>> made.application, made.question.target
     ('mammography', ('malignant',))
     """
@@ -43,9 +45,10 @@ def as_application(study: Study, application: Application, *, budget_given: bool
             f" {application.task}; leave --task out"
         )
     asked, own = study.question, application.question
+    usual = own.target if asked.labels else ()  # class folders and arrays bring their own
     question = replace(
         asked,
-        target=asked.target or own.target if application.task == "classification" else (),
+        target=asked.target or usual if application.task == "classification" else (),
         groups=tuple(dict.fromkeys((*asked.groups, *own.groups))) if asked.labels else asked.groups,
         positive=asked.positive or (own.positive if not asked.target else ""),
         classes=asked.classes or (own.classes if not asked.target else ()),
@@ -54,11 +57,8 @@ def as_application(study: Study, application: Application, *, budget_given: bool
         study,
         question=question,
         task=application.task,
-        changes={
-            **dict(application.changes if study.plan else (*application.changes, *application.designed)),
-            **study.changes,
-        },
-        side=application.side,
+        changes={**dict(application.changes), **study.changes},
+        detail=application.detail,
         application=application.name,
         title=study.title or application.title,
         budget_minutes=study.budget_minutes if budget_given else MINUTES[application.task],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from hounsfield.core.plan import Task
 from hounsfield.core.registry import Registry
 from hounsfield.steps.clinical import Accepts, Clinician, Keeps
+from hounsfield.steps.design import Detail
 from hounsfield.steps.following import Follower
 from hounsfield.steps.gather import Question
 
@@ -32,8 +33,8 @@ class Application:
     """One clinical application.
 
     `question` is asked of the phantom (and gives the defaults for real data); `changes` are plan values of
-    real data and of the demo, `designed` those of a plan that is designed and not given, `phantom_changes` of
-    the demo alone; `side` is the root of the pixels that a designed plan keeps of a picture.
+    real data and of the demo, `phantom_changes` of the demo alone, `detail` what a designed plan does with
+    large pictures.
     `accepts` refuses images that are none of its own, `keeps` leaves out those that cannot be judged,
     `clinical` reads an evaluation as its clinicians do, `follow` measures patients over their visits without
     a model. `interventions` are shortcuts of the phantom, tested by changing images. A demo simulates
@@ -49,8 +50,7 @@ class Application:
     interventions: tuple[Intervention, ...] = ()
     phantom_changes: tuple[tuple[str, object], ...] = ()
     changes: tuple[tuple[str, object], ...] = ()
-    designed: tuple[tuple[str, object], ...] = ()
-    side: float = 144.0
+    detail: Detail | None = None
     task: Task = "classification"
     follow: Follower | None = None
     demo: Literal["train", "follow"] = "train"

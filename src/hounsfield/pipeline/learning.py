@@ -82,7 +82,8 @@ def planned(study: Study, looked: Looked, folder: RunFolder, clock: Clock) -> Pl
                 looked.cohort.encoding,
                 seed=study.asked.seed,
                 budget_minutes=study.budget_minutes,
-                side=study.side,
+                detail=study.detail,
+                fixed=study.changes,
                 fast_bfloat16=fast_bfloat16(pick_device("auto")),
             )
         plan = plan.changed(study.changes) if study.changes else plan

@@ -12,7 +12,9 @@ from hounsfield.core.errors import BadInput
 from hounsfield.core.plan import Augment, Fit, Input, Network, Plan, Validation
 from hounsfield.steps.fingerprint import Fingerprint
 
-__all__ = ["design", "within_budget"]
+__all__ = ["Detail", "design", "within_budget"]
+
+_SIDE = 144.0
 
 MIRROR = {
     "MG": "a mirrored breast is a possible breast",
@@ -101,6 +103,15 @@ ALWAYS = {
 
 
 @dataclass(frozen=True)
+class Detail:
+    """What is done for pictures of more than 144² pixels: so many are kept, and plan values are changed."""
+
+    side: float
+    changes: tuple[tuple[str, object], ...]
+    why: str
+
+
+@dataclass(frozen=True)
 class _Choice:
     """A section of a plan with the reason of each of its values."""
 
@@ -114,17 +125,19 @@ def design(
     *,
     seed: int = 0,
     budget_minutes: float = 8.0,
-    side: float = 144.0,
+    detail: Detail | None = None,
+    fixed: Collection[str] = (),
     fast_bfloat16: bool = False,
 ) -> Plan:
     """A plan for these facts; nothing is trained. `within_budget` then fits it to the machine.
 
-    A picture keeps at most `side`² pixels. `fast_bfloat16` says whether the chip computes faster in bfloat16
-    than in float32.
+    A picture keeps about 144² pixels, or what `detail` asks for. Keys in `fixed` were set by the user and
+    stay. `fast_bfloat16` says whether the chip computes faster in bfloat16 than in float32.
     """
     if min(facts.size[1:]) < 8:
         raise BadInput(f"the images are {facts.size[1]}×{facts.size[2]} pixels; expected at least 8×8")
-    arriving = _input(facts, side)
+    fine = detail is not None and facts.is_flat and math.prod(facts.size) > _SIDE**2
+    arriving = _input(facts, detail.side if detail is not None and fine else _SIDE)
     size = arriving.section.size
     chosen = {
         "input": arriving,
@@ -136,7 +149,11 @@ def design(
     reasons = {f"{s}.{k}": why for s, choice in chosen.items() for k, why in choice.reasons.items()}
     reasons |= ALWAYS
     sections = {name: choice.section for name, choice in chosen.items()}
-    return Plan(seed=seed, budget_minutes=budget_minutes, reasons=reasons, **sections)
+    plan = Plan(seed=seed, budget_minutes=budget_minutes, reasons=reasons, **sections)
+    if detail is None or not fine:
+        return plan
+    asked = {key: value for key, value in detail.changes if key not in fixed}
+    return plan.changed(asked).model_copy(update={"reasons": {**reasons, **dict.fromkeys(asked, detail.why)}})
 
 
 def _input(facts: Fingerprint, side: float) -> _Choice:

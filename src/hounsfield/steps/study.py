@@ -18,6 +18,7 @@ from hounsfield.core.predictions import Predictions
 from hounsfield.core.progress import Progress
 from hounsfield.io.pixel_store import PixelStore
 from hounsfield.steps.clinical import Accepts, Clinician, Keeps
+from hounsfield.steps.design import Detail
 from hounsfield.steps.detection.table import Detected
 from hounsfield.steps.duplicates import Fingerprints, Pair
 from hounsfield.steps.gather import KNOWN_GROUPS, Question
@@ -40,7 +41,7 @@ class Study:
     `unlabelled` is a source of images to pretrain on; `search_minutes` the time to look for a better plan.
     `before` is the folder of a run on the same cases, which the report sets beside this one. `accepts`,
     `keeps` and `clinical` are an application's: which images are its own, which of them can be judged, and
-    what it reads in an evaluation. `side` is the root of the pixels that a designed plan keeps of a picture.
+    what it reads in an evaluation; `detail` is what it has a designed plan do with large pictures.
     """
 
     source: str
@@ -63,7 +64,7 @@ class Study:
     accepts: Accepts | None = None
     clinical: Clinician | None = None
     keeps: Keeps | None = None
-    side: float = 144.0
+    detail: Detail | None = None
 
     @property
     def asked(self) -> Question:

@@ -12,6 +12,7 @@ from hounsfield.applications.mammography.marker import burn_marker, erase_marker
 from hounsfield.applications.mammography.phantom import write_cohort
 from hounsfield.applications.modality import accepts_only
 from hounsfield.core.case import Case
+from hounsfield.steps.design import Detail
 from hounsfield.steps.gather import Question
 from hounsfield.steps.intervene import Intervention
 
@@ -42,14 +43,17 @@ def mammography() -> Application:
         ),
         accepts=accepts_mammograms,
         clinical=screening,
-        side=400.0,
-        designed=(
-            ("network.name", "attention"),
-            ("network.width", 16),
-            ("network.depth", 4),
-            ("input.fit", "pad"),  # a mass must keep its shape
-            ("fit.learning_rate", 3e-3),
-            ("fit.batch_size", 16),
+        detail=Detail(
+            side=400.0,
+            changes=(
+                ("network.name", "attention"),
+                ("network.width", 16),
+                ("network.depth", 4),
+                ("input.fit", "pad"),
+                ("fit.learning_rate", 3e-3),
+                ("fit.batch_size", 16),
+            ),
+            why="a finding is small in the picture of a breast: attention looks for it, its shape is kept",
         ),
         full_patients=300,
         full_minutes=40.0,
