@@ -12,7 +12,7 @@ from itertools import pairwise
 from hounsfield.core.errors import BadInput
 from hounsfield.steps.brain.differences import boundary_shift
 from hounsfield.steps.brain.error_bar import SEEN, VENTRICLES_FLOOR, Doubt, Interval, interval_of, spread_of
-from hounsfield.steps.brain.halfway import brought_halfway, lay
+from hounsfield.steps.brain.halfway import brought_halfway, hull_of_other, lay
 from hounsfield.steps.brain.pictures import (
     BrainPicture,
     picture_of_change,
@@ -28,6 +28,8 @@ __all__ = ["BrainChange", "BrainCourse", "VisitFound", "measure_patient"]
 
 _YEAR_DAYS = 365.25
 _BACK_PERCENT = 1.0
+_LOST = 0.94
+"""Of what lies inside the skull at another visit: where a visit shows less, a part of its brain was lost."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ def measure_patient(
         raise BadInput("no visit was given; expected at least one T1-weighted scan of a brain")
     ordered, findings = _ordered(visits)
     measured = [measure_visit(visit, step_mm=step_mm) for visit in ordered]
+    measured, completed = _completed(ordered, measured, step_mm)
+    findings += completed
     found = tuple(_found(visit, m, pictures) for visit, m in zip(ordered, measured, strict=True))
     findings += [f"Visit {n}: {u.sentence}" for n, f in enumerate(found, start=1) for u in f.unsafe]
     count = len(ordered)
@@ -125,6 +129,31 @@ def _ordered(visits: Sequence[BrainVisit]) -> tuple[list[BrainVisit], list[str]]
     return ordered, [
         "The visits were given in another order than their dates; they were put in order."
     ] if swapped else []
+
+
+def _completed(
+    visits: Sequence[BrainVisit], measured: Sequence[Measured], step_mm: float
+) -> tuple[list[Measured], list[str]]:
+    """The visits with what was lost of a brain found again, and what is said of it.
+
+    What lies inside a skull does not change in years. Where a visit shows much less of it than another, a
+    part was not found (a cerebellum, say): it is looked for where the other visit shows it.
+    """
+    made, said = list(measured), []
+    whole = max(measured, key=lambda m: m.volumes.inside_ml)
+    for n, (visit, m) in enumerate(zip(visits, measured, strict=True)):
+        if m.volumes.inside_ml >= _LOST * whole.volumes.inside_ml:
+            continue
+        again = measure_visit(visit, step_mm=step_mm, also=hull_of_other(m, whole))
+        if again.volumes.inside_ml <= m.volumes.inside_ml:
+            continue
+        made[n] = again
+        less, left = (100 * (1 - x.volumes.inside_ml / whole.volumes.inside_ml) for x in (m, again))
+        said.append(
+            f"Visit {n + 1}: a part of the brain was found with the help of another visit only: inside the "
+            f"skull was {less:.0f} % less than there, now it is {left:.0f} % less; look at its outline."
+        )
+    return made, said
 
 
 def _found(visit: BrainVisit, m: Measured, pictures: bool) -> VisitFound:

@@ -47,12 +47,13 @@ class Found:
     scale: float
 
 
-def find_brain(head: Upright) -> Found:
-    """Find the brain of an upright head of about 1 mm cubes.
+def find_brain(head: Upright, also: Bools | None = None) -> Found:
+    """Find the brain of an upright head of about 1 mm cubes; it is looked for in `also` (K, J, I) too.
 
     Raises BadInput where nothing of a brain's size and make is there.
     """
     rough = brain_hull(head.data, head.step_mm)
+    rough = rough if also is None else rough | also
     volume = rough.sum() * head.step_mm**3 / 1000.0
     if not _LEAST_ML < volume < _MOST_ML:
         raise BadInput(

@@ -20,7 +20,7 @@ from hounsfield.steps.brain.skull import Skull, skull_between
 from hounsfield.steps.brain.tissue import Levels
 from hounsfield.steps.brain.visit import Measured
 
-__all__ = ["Halfway", "Laid", "brought_halfway", "lay"]
+__all__ = ["Halfway", "Laid", "brought_halfway", "hull_of_other", "lay"]
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -78,6 +78,12 @@ def lay(first: Measured, second: Measured, *, one_scanner: bool = True) -> Laid:
     _refuse_strangers(fit, skull)
     final = aligned(fine[0], fine[1], skull.matrix, step_mm=2.5, rounds=8)
     return Laid(final.matrix, skull.believed, skull.spread, final.correlation, final.residual)
+
+
+def hull_of_other(m: Measured, other: Measured) -> Bools:
+    """Where the brain that was found at another visit lies in this one's upright head, (K, J, I)."""
+    own = between(m.head.affine, other.head.affine, lay(m, other).matrix)
+    return np.asarray(linear(other.found.hull.astype(np.float32), own, m.head.data.shape) > 0.5)
 
 
 def _refuse_strangers(brain: Fit, skull: Skull) -> None:

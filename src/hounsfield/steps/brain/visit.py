@@ -67,16 +67,19 @@ class Measured:
     blur_mm: float
 
 
-def measure_visit(visit: BrainVisit, *, step_mm: float = 1.0) -> Measured:
+def measure_visit(
+    visit: BrainVisit, *, step_mm: float = 1.0, also: NDArray[np.bool_] | None = None
+) -> Measured:
     """Find and measure the brain in a visit's T1-weighted scan, on cubes of `step_mm`.
 
+    `also` (K, J, I) is where the brain is looked for besides, on the upright grid of the scan.
     Raises BadInput where there is no T1-weighted scan or no brain in it.
     """
     if visit.t1 is None:
         raise BadInput("a visit has no T1-weighted scan; volumes need one; give it or leave the visit out")
     image = visit.t1
     head = upright(image.data[0], image.affine, step_mm=step_mm)
-    found = find_brain(head)
+    found = find_brain(head, also)
     parts = parts_of(found.even, found.hull, found.levels)
     ventricles = find_ventricles(parts[0], found.hull, head.step_mm)
     ml = head.step_mm**3 / 1000.0
