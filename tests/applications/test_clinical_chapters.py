@@ -161,6 +161,9 @@ def test_a_designed_plan_of_mammograms_looks_at_detail_and_a_plan_that_was_given
     small = design(replace(facts, size=(1, 28, 28)), yes_or_no, detail=made.detail)
     assert small.network.name == "plain" and small.input.size == (1, 28, 28)
     assert not as_application(Study("images", Path("run"), plan=plan), own).changes
+    eyes = as_application(Study("images", Path("run")), named_application("retinopathy"))
+    seen = replace(facts, size=(1, 1500, 1500), aspects=(1, 1), modality="OP")
+    assert design(seen, yes_or_no, detail=eyes.detail).input.size == (1, 256, 256)
 
 
 def test_the_chapter_stands_in_the_report_with_numbers_tables_and_plots(tmp_path: Path) -> None:

@@ -107,8 +107,8 @@ class Detail:
     """What is done for pictures of more than 144² pixels: so many are kept, and plan values are changed."""
 
     side: float
-    changes: tuple[tuple[str, object], ...]
-    why: str
+    changes: tuple[tuple[str, object], ...] = ()
+    why: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from hounsfield.applications.retinopathy.phantom import write_cohort
 from hounsfield.core.case import Case
 from hounsfield.core.evidence import Finding
 from hounsfield.io.pixel_store import PixelStore
+from hounsfield.steps.design import Detail
 from hounsfield.steps.gather import Question
 from hounsfield.steps.gradability import gradable_cases
 
@@ -36,6 +37,7 @@ def retinopathy() -> Application:
             ("fit.loss", "ordinal"),
             ("fit.label_smoothing", 0.0),
         ),
+        detail=Detail(side=256.0),  # a microaneurysm is a pixel or two wide there
         minutes=4.0,
         full_patients=600,
         full_minutes=40.0,
