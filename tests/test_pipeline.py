@@ -313,3 +313,30 @@ def test_where_a_weight_file_lay_stays_in_the_plan_of_the_run(tmp_path: Path) ->
     for path in (tmp_path / "model").iterdir():
         assert "alice" not in path.read_text()
     assert '"x.safetensors"' in (tmp_path / "model" / "plan.json").read_text()
+
+
+def test_marked_findings_teach_attention_and_those_of_the_test_part_are_not_shown(tmp_path: Path) -> None:
+    rows = []
+    for n, (answer, image) in enumerate(zip(answers_of(40), pictures(answers_of(40), side=32), strict=True)):
+        write_png(tmp_path / "study" / f"{n}.png", image)
+        box = dict.fromkeys(("x_min", "y_min", "x_max", "y_max"), "")
+        if n % 4 != 3:
+            box = dict(zip(box, (4, 6, 12, 14), strict=True))
+        rows.append({"file": f"{n}.png", "patient": n, "answer": answer, **box})
+    table = write_csv(tmp_path / "labels.csv", rows)
+    words = ("--labels", table, "--target", "answer", "network.name=attention")
+    _run(tmp_path / "study", tmp_path / "run", *words)
+    evidence = json.loads((tmp_path / "run" / "evidence.json").read_text())
+    (taught,) = [f for f in evidence["audit"] if f["name"] == "attention_taught"]
+    with (tmp_path / "run" / "private" / "cases.csv").open() as stream:
+        learned_from = [case for case in csv.DictReader(stream) if case["part"] != "test"]
+    names = {Path(case["files"]).name for case in learned_from}
+    marked = sum(bool(row["x_min"]) for row in rows if row["file"] in names)
+    assert 0 < marked < len(names) == taught["n"] < len(rows)
+    assert f"in {marked} of {len(names)} development images" in taught["note"]
+    plan = json.loads((tmp_path / "run" / "plan.json").read_text())
+    assert plan["fit"]["mark_weight"] == 1.0
+    _run(tmp_path / "study", tmp_path / "off", *words, "fit.mark_weight=0")
+    assert "attention_taught" not in (tmp_path / "off" / "evidence.json").read_text()
+    learned = [(tmp_path / run / "model" / "member-0.safetensors").read_bytes() for run in ("run", "off")]
+    assert learned[0] != learned[1]

@@ -154,7 +154,7 @@ def marked_for(
     truth = truth_of(study.question, looked.index, cases, looked.store, plan.input)
     if truth is None:
         return prepared, ()
-    prepared = with_marks(prepared, truth, [c.id for c in cases], folder.cache)
+    prepared = with_marks(prepared, truth, [c.id for c in cases], folder.cache, threads=available_cores())
     n = 0 if prepared.marks is None else len(prepared.marks)
     note = (
         f"the network was taught where to look by the places of findings in {n} of {len(cases)} development "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -155,18 +156,34 @@ def prepare(
 
 
 def with_marks(
-    prepared: Prepared, truth: Callable[[str], NDArray[np.bool_] | None], ids: Sequence[str], folder: Path
+    prepared: Prepared,
+    truth: Callable[[str], NDArray[np.bool_] | None],
+    ids: Sequence[str],
+    folder: Path,
+    *,
+    threads: int = 2,
 ) -> Prepared:
     """The prepared images with the masks of the cases in `ids` whose `truth` (J, I) is known."""
-    found = {case_id: mask for case_id in ids if (mask := truth(case_id)) is not None and mask.any()}
+
+    def packed(case_id: str) -> NDArray[np.uint8] | None:
+        mask = truth(case_id)
+        return np.packbits(mask) if mask is not None and mask.any() else None
+
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        found = {i: bits for i, bits in zip(ids, pool.map(packed, ids), strict=True) if bits is not None}
     if not found:
         return prepared
     row = {case_id: n for n, case_id in enumerate(found)}
-    marks = np.stack([np.where(mask, 255, 0).astype(np.uint8)[None, None] for mask in found.values()])
+    size = prepared.images.shape[2:]
+    with whole_file(folder / "marks.npy") as temporary:
+        marks = _mapped(temporary, np.dtype(np.uint8), (len(found), 1, *size))
+        for n, bits in enumerate(found.values()):
+            marks[n, 0] = 255 * np.unpackbits(bits, count=math.prod(size)).reshape(size)
+        marks.flush()
     marked = np.array([row.get(case_id, -1) for case_id in prepared.ids], np.int64)
-    for name, table in (("marks.npy", marks), ("marked.npy", marked)):
-        with whole_file(folder / name) as temporary, temporary.open("wb") as stream:
-            np.save(stream, table, allow_pickle=False)
+    with whole_file(folder / "marked.npy") as temporary, temporary.open("wb") as stream:
+        np.save(stream, marked, allow_pickle=False)
+    marks = np.load(folder / "marks.npy", mmap_mode="r", allow_pickle=False)
     return replace(prepared, marks=marks, marked=marked)
 
 
