@@ -16,7 +16,7 @@ SEEN is the part of a change that the boundary's shift sees, since boundaries in
 whole: a change is divided by it.
 
 `benchmarks/atrophy.py` measures pairs with known truth again and says how far these constants are off. SEEN
-was chosen on ten phantom patients, FLOOR and its fellows on 34 (100 intervals, they hold 97). How much
+was chosen on ten phantom patients, FLOOR and its fellows on 34 (100 intervals, they hold 98). How much
 a real scan sees is not known, and nobody's real scans stand behind any of them.
 """
 
