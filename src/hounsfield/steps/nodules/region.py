@@ -24,6 +24,7 @@ _NECK_PARTS, _MOST_NECK_MM = (0.5, 0.8), 3.5
 _FAINT_RISE_HU, _BRIGHTER = 420.0, 1.9  # what is so much denser than a faint nodule is a vessel in it
 _MOST_SPREAD = 1.75  # diameter of the sphere of equal volume by that of the largest ball inside
 _GIVE_UP = 4
+_MOST_AWAY, _ROOM_MM = 1.6, 0.5  # from the middle of that ball, in its radii and mm
 
 
 def candidates(above: Floats, rise: float, inside: Mask, seed: Place, step_mm: float) -> list[Mask]:
@@ -75,7 +76,7 @@ def _grown(dense: Mask, inside: Mask, seed: Place, step_mm: float) -> Mask | Non
     depth = ndimage.distance_transform_edt(joined) * step_mm
     at = tuple(p - s.start + 1 for p, s in zip(seed, box, strict=True))
     for part in _NECK_PARTS:
-        opened = _opened(own, depth, at, part, step_mm)
+        opened = _round(_opened(own, depth, at, part, step_mm), step_mm)
         if _is_compact(opened, step_mm):
             break
     else:
@@ -99,6 +100,17 @@ def _opened(own: Mask, depth: Doubles, at: tuple[int, ...], part: float, step_mm
     reach = ndimage.distance_transform_edt(~kernel[tight]) * step_mm <= neck + 0.5 * step_mm
     opened[tight] = own[tight] & reach
     return opened
+
+
+def _round(mask: Mask, step_mm: float) -> Mask:
+    """The region without what lies far outside the largest ball in it: vessels as wide as the nodule."""
+    box = box_of(mask, 0)
+    inside = ndimage.distance_transform_edt(np.pad(mask[box], 1))[1:-1, 1:-1, 1:-1] * step_mm
+    radius = float(inside.max())
+    away = ndimage.distance_transform_edt(inside < radius - 0.5 * step_mm) * step_mm
+    out = np.zeros_like(mask)
+    out[box] = mask[box] & (away <= _MOST_AWAY * radius + _ROOM_MM)
+    return out
 
 
 def _is_compact(mask: Mask, step_mm: float) -> bool:
