@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hounsfield.applications.brain_mri import follow
+from hounsfield.applications.brain_mri import follow, lesions_told
 from hounsfield.core.errors import BadInput
 from hounsfield.core.index import Series
 from hounsfield.core.volume import Volume
 from hounsfield.steps.brain.course import BrainChange, BrainCourse, VisitFound
 from hounsfield.steps.brain.error_bar import Doubt, Interval
+from hounsfield.steps.brain.lesions_change import LesionChange, LesionsChange
 from hounsfield.steps.brain.pictures import BrainPicture
 from hounsfield.steps.brain.scan import BrainVisit
 from hounsfield.steps.brain.visit import VisitVolumes
 from hounsfield.steps.visits import Patient, Visit
 
 pytest.importorskip("statsmodels", reason="the cohort's trajectories need hounsfield[atrophy]")
+ROOT = Path(__file__).parents[2]
 CALM = Doubt(0.0, 0.0, 0.0, 0.0)
 PICTURE = BrainPicture(np.zeros((4, 4, 3), np.uint8), "a picture")
 BIAS, HALF = 0.1, 0.25
@@ -114,3 +120,67 @@ def test_of_a_visit_the_t1_scan_without_contrast_agent_is_measured(monkeypatch: 
     assert second.t1 is not None and second.t1.data.flat[0] == 6 and second.contrast
     refused = follow.follow_brains([Patient("q", (plain, visit(scan(7, "T2"), scan(8, "DWI"))))], read)
     assert refused.refused is not None and any("only DWI, T2" in said for said in refused.refused)
+
+
+def lesions(first: Volume, second: Volume, *, contrast: str) -> LesionsChange:
+    """Two new lesions and one that went, if the second scan's first voxel says so; else no fit."""
+    assert contrast == "flair"
+    if second.data.flat[0] == 0:
+        raise BadInput("the brains of two visits do not fit each other")
+    labels = np.zeros((8, 8, 8), np.int32)
+    labels[2, 1:3, 1:3], labels[5, 5, 5], labels[2, 6, 6] = 1, 2, 3
+    kinds = (("new", 40.0), ("new", 20.0), ("gone", 15.0))
+    found = tuple(LesionChange(kind, size, (0.0, 0.0, 0.0)) for kind, size in kinds)
+    return LesionsChange(found, labels, np.eye(4), np.eye(4), np.eye(4), 0.9)
+
+
+def flair_only(key: str, *values: int, t1: bool = False) -> Patient:
+    visits = []
+    for n, value in enumerate(values):
+        images = [Series(f"{key}{n}f", (f"{key}/{value}.dcm",), "dicom", (8, 8, 8), weighting="FLAIR")]
+        if t1:
+            images.append(Series(f"{key}{n}t", (f"{key}/{-n}.dcm",), "dicom", (8, 8, 8), weighting="T1"))
+        visits.append(Visit(tuple(images), date(2020 + n, 1, 1), str(n), {}))
+    return Patient(key, tuple(visits))
+
+
+def test_lesions_of_flair_stand_in_rows_table_and_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "measure_patient", measured)
+    monkeypatch.setattr(lesions_told, "lesions_change", lesions)
+    told = follow.follow_brains([flair_only("a", 1, 2), flair_only("b", 1, 2, t1=True)], read)
+    assert told.refused is None and len(told.rows) == 4
+    for row in told.rows:
+        wanted = (2, 0.06, 0, 0.0, 0, 0.0, 1, 0.015) if row["visit"] == 2 else ("",) * 8
+        assert tuple(row[k] for k in lesions_told.LESION_COLUMNS) == wanted
+    assert [row["brain_ml"] for row in told.rows] == ["", "", 1000, 1000]
+    assert list(told.rows[0]) == list(told.rows[2])  # one table, whatever was measured
+    assert {t: len(rows) for t, rows in told.clinical.tables.items()} == {
+        "Visits": 2, "Lesions in FLAIR since the visit before": 2,
+    }  # fmt: skip
+    drawn = [p for p in told.clinical.pictures if "came or grew" in p.caption]
+    assert [p.case for p in drawn] == ["a", "b"]
+    pixels = drawn[0].panels[0][1].reshape(-1, 3)
+    assert [235, 60, 50] in pixels.tolist() and [60, 130, 240] in pixels.tolist()
+    assert any("no T1-weighted scan" in f.note for f in told.findings)
+
+
+def test_scans_that_do_not_fit_and_single_visits_give_no_lesions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "measure_patient", measured)
+    monkeypatch.setattr(lesions_told, "lesions_change", lesions)
+    told = follow.follow_brains([flair_only("a", 1, 0, t1=True), flair_only("b", 1)], read)
+    assert [row["lesions_new"] for row in told.rows] == ["", ""]
+    assert told.refused == {"one visit was given; expected two": 1}
+    said = [f.note for f in told.findings]
+    assert any(
+        "No change of lesions between visits 1 and 2: the brains of two visits do not fit" in s for s in said
+    )
+    assert set(told.clinical.tables) == {"Visits"}
+
+
+@pytest.mark.realdata
+@pytest.mark.slow
+def test_the_lesions_of_a_real_patient_lie_on_the_marks_of_readers(real_data: Path) -> None:
+    words = (str(ROOT / "benchmarks" / "lesions.py"), "--data", str(real_data / "open_ms_longitudinal"))
+    ended = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
+    dice = [float(found) for found in re.findall(r"Dice ([.\d]+)", ended.stdout)]
+    assert len(dice) == 2 and dice[0] > 0.5 and dice[1] > 0.2

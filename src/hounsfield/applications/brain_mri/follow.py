@@ -9,6 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from hounsfield.applications.brain_mri.lesions_told import (
+    LESION_COLUMNS,
+    Between,
+    lesions_between,
+    lesions_of,
+)
 from hounsfield.core.clinical import Clinical, Plot, PlotSeries
 from hounsfield.core.errors import BadInput
 from hounsfield.core.evidence import Finding, Picture
@@ -16,6 +22,7 @@ from hounsfield.core.index import Series
 from hounsfield.core.volume import Volume
 from hounsfield.io.weighting import weighting_of_words
 from hounsfield.steps.brain.course import BrainCourse, measure_patient
+from hounsfield.steps.brain.pictures import BrainPicture
 from hounsfield.steps.brain.scan import BrainVisit
 from hounsfield.steps.following import Followed, Places, each_followed
 from hounsfield.steps.trajectories import Trajectories, trajectories
@@ -26,6 +33,12 @@ __all__ = ["follow_brains"]
 _GROUP = ("diagnosis", "group", "dx", "label")
 _TRUE = "pbvc_from_first"
 _HIPPOCAMPI = ("hippocampus_left_ml", "hippocampus_right_ml")
+_MEASURES = (
+    "patient", "visit", "years", "group", "brain_ml", "grey_ml", "white_ml", "csf_ml", *_HIPPOCAMPI,
+    "change_percent", "change_low", "change_high", "change_per_year", "per_year_low", "per_year_high",
+    "true_change_percent", *(f"true_{side}" for side in _HIPPOCAMPI),
+)  # fmt: skip
+_NO_T1 = "A visit has no T1-weighted scan: the volume of the brain was not measured, its lesions were."
 _SHOWN = 4
 _LEAST = 5
 """Intervals between visits below which no spread is printed."""
@@ -33,10 +46,17 @@ _LEAST = 5
 
 @dataclass(frozen=True)
 class _Told:
-    """A patient's course and its visits in the course's order."""
+    """A patient's course, None without T1-weighted scans, and its lesions between FLAIR images."""
 
     patient: Patient
-    course: BrainCourse
+    course: BrainCourse | None
+    lesions: tuple[Between, ...] = ()
+
+    def warnings(self) -> tuple[str, ...]:
+        """What the reader must know of this patient, in sentences."""
+        said = self.course.findings if self.course else (_NO_T1,)
+        names = [(f"visits {b.first + 1} and {b.second + 1}", b.refused) for b in self.lesions if b.refused]
+        return (*said, *(f"No change of lesions between {which}: {why}." for which, why in names))
 
 
 def follow_brains(
@@ -54,7 +74,10 @@ def follow_brains(
 
     def measured(patient: Patient) -> _Told:
         visits = [_visit(v, read) for v in patient.visits]
-        found = _Told(patient, measure_patient(visits, pictures=len(drawn) < _SHOWN))
+        shown = len(drawn) < _SHOWN
+        lesions = lesions_between(visits, pictures=shown)
+        whole = all(v.t1 is not None for v in visits) or not lesions
+        found = _Told(patient, measure_patient(visits, pictures=shown) if whole else None, lesions)
         drawn.append(patient.key)
         return found
 
@@ -72,19 +95,20 @@ def follow_brains(
             *_errors(rows),
             *_hippocampal_errors(rows),
         ),
-        tables={"Visits": [_short(r) for r in rows]} if rows else {},
+        tables=_tables(rows),
         plots=_plots(rows, course),
         pictures=tuple(p for one in told[:_SHOWN] for p in _pictures(one)),
         untested=(
             "Hippocampal volume in whole heads of patients: the network learned from simulated heads and "
             "from crops of one data set, and was checked on other crops of that set.",
             "Ventricular volume: no measure of it is good enough yet.",
-            "The error bar, and how much of a change is seen: both come from twelve simulated patients.",
+            "Lesions: their change was laid beside readers' marks in two patients of one hospital.",
+            "The error bar, and how much of a change is seen: both come from simulated patients (10 and 34).",
             "Volumes of single visits: those of one patient may differ by some per cent with the scan; only "
             "change is laid against the other visit.",
         ),
     )
-    warned = Counter(sentence for one in told for sentence in one.course.findings)
+    warned = Counter(sentence for one in told for sentence in one.warnings())
     findings = tuple(
         Finding("brain_scan", level="warning", n=len(told), note=f"{n} patient(s): {text}")
         for text, n in warned.items()
@@ -117,6 +141,8 @@ def _visit(visit: Visit, read: Callable[[Series], Volume]) -> BrainVisit:
 def _rows(one: _Told) -> list[dict[str, Any]]:
     """A row a visit: volumes, change since the first visit, and what the table says of it."""
     course, visits = one.course, one.patient.visits
+    if course is None:
+        return [_row_without_t1(one, n) for n in range(len(visits))]
     years = one.patient.years() if one.patient.dated else (float("nan"),) * len(visits)
     to = {c.second: c for c in course.changes if c.first == 0}
     rows = []
@@ -142,10 +168,40 @@ def _rows(one: _Told) -> list[dict[str, Any]]:
                 "per_year_high": "" if course.per_year is None else round(course.per_year.high, 4),
                 "true_change_percent": row.get(_TRUE, "") if n else "",
                 **{f"true_{side}": row.get(side, "") for side in _HIPPOCAMPI},
+                **lesions_of(one.lesions, n),
                 "unsafe": " ".join(u.sentence for u in found.unsafe),
             }
         )
     return rows
+
+
+def _row_without_t1(one: _Told, n: int) -> dict[str, Any]:
+    """The row of a visit whose lesions alone are known."""
+    years = one.patient.years()[n] if one.patient.dated else float("nan")
+    row = one.patient.visits[n].row or {}
+    return {
+        **dict.fromkeys(_MEASURES, ""),
+        "patient": one.patient.key,
+        "visit": n + 1,
+        "years": "" if np.isnan(years) else round(years, 3),
+        "group": next((row[k] for k in row if k.casefold() in _GROUP), ""),
+        **lesions_of(one.lesions, n),
+        "unsafe": _NO_T1,
+    }
+
+
+def _tables(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """What the chapter prints: volumes and changes of visits, and lesions where any were looked for."""
+    made = {"Visits": [_short(r) for r in rows if r["brain_ml"] != ""]}
+    lesions = [
+        {"patient": r["patient"], "visit": r["visit"], **{k: r[k] for k in LESION_COLUMNS}}
+        for r in rows
+        if r[LESION_COLUMNS[0]] != ""
+    ]
+    made["Lesions in FLAIR since the visit before"] = [
+        {k.removeprefix("lesions_").replace("_ml", ", ml"): v for k, v in r.items()} for r in lesions
+    ]
+    return {title: table for title, table in made.items() if table}
 
 
 def _rounded(ml: float | None) -> float | str:
@@ -222,7 +278,11 @@ def _slopes(course: Trajectories | None, name: str = "brain_change_per_year_perc
 
 def _repeated(rows: Sequence[Mapping[str, Any]]) -> list[Finding]:
     """How far two scans of one day differ, where nothing can have changed."""
-    gaps = [abs(r["change_percent"]) for r in rows if r["visit"] > 1 and r["years"] == 0.0]
+    gaps = [
+        abs(r["change_percent"])
+        for r in rows
+        if r["visit"] > 1 and r["years"] == 0.0 and r["change_percent"] != ""
+    ]
     return [_median("same_day_difference_percent", gaps)] if gaps else []
 
 
@@ -294,9 +354,11 @@ def _plots(rows: Sequence[Mapping[str, Any]], course: Trajectories | None) -> tu
 
 
 def _pictures(one: _Told) -> list[Picture]:
-    found = [(f"visit {n}", p) for n, v in enumerate(one.course.visits, start=1) for p in v.pictures] + [
-        (f"visit {c.first + 1} to {c.second + 1}", c.picture) for c in one.course.changes
-    ]
+    found: list[tuple[str, BrainPicture | None]] = []
+    if one.course is not None:
+        found += [(f"visit {n}", p) for n, v in enumerate(one.course.visits, start=1) for p in v.pictures]
+        found += [(f"visit {c.first + 1} to {c.second + 1}", c.picture) for c in one.course.changes]
+    found += [(f"visit {b.first + 1} to {b.second + 1}", b.picture) for b in one.lesions]
     return [
         Picture(one.patient.key, "", f"{title}: {p.caption}", ((title, p.pixels),), kind="clinical")
         for title, p in found

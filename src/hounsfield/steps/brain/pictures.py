@@ -10,19 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from hounsfield.core.volume import Volume
 from hounsfield.steps.brain.differences import Shift
 from hounsfield.steps.brain.halfway import Halfway
+from hounsfield.steps.brain.lesions_change import LesionsChange
+from hounsfield.steps.brain.sampling import between, linear
 from hounsfield.steps.brain.visit import Measured
 
 __all__ = [
     "BrainPicture",
     "picture_of_change",
     "picture_of_hippocampi",
+    "picture_of_lesions",
     "picture_of_tissues",
     "picture_of_visit",
 ]
 
 Bytes = NDArray[np.uint8]
+_SLICES = 3
 _EDGE, _ROOM = (255, 120, 40), (60, 200, 120)
 _LOSS, _GAIN = np.array([235, 60, 50.0]), np.array([60, 130, 240.0])
 _TISSUES = np.array([[20, 20, 24], [70, 110, 200], [150, 150, 150], [238, 238, 232]], np.uint8)
@@ -83,6 +88,26 @@ def picture_of_change(pair: Halfway, shift: Shift) -> BrainPicture:
         panels.append(np.clip(grey, 0, 255).astype(np.uint8))
     return BrainPicture(
         _beside(panels), "What changed: red where brain became CSF, blue where CSF became brain"
+    )
+
+
+def picture_of_lesions(second: Volume, found: LesionsChange) -> BrainPicture:
+    """The second visit in the three slices with most change: lesions that came or grew red, others blue."""
+    shape = found.labels.shape
+    image = linear(second.data[0], between(found.affine, second.affine, found.to_second), shape)
+    image = image / max(float(np.percentile(image[image > 0], 98)) if (image > 0).any() else 1.0, 1e-6)
+    came = np.array([False, *(one.kind in ("new", "grown") for one in found.lesions)])
+    changed = (found.labels > 0).sum((1, 2))
+    slices = sorted(np.argsort(-changed, kind="stable")[:_SLICES].tolist())
+    panels = []
+    for k in slices if changed.any() else [shape[0] // 2]:
+        grey = _grey(1.25 * image[k])
+        _outline(grey, (found.labels[k] > 0) & came[found.labels[k]], (235, 60, 50))
+        _outline(grey, (found.labels[k] > 0) & ~came[found.labels[k]], (60, 130, 240))
+        panels.append(grey)
+    return BrainPicture(
+        _beside(panels),
+        "Lesions of the later visit that came or grew (red), and places where they shrank or went (blue)",
     )
 
 
