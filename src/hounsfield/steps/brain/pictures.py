@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 Bytes = NDArray[np.uint8]
-_SLICES = 3
+_SLICES, _APART = 3, 6
 _EDGE, _ROOM = (255, 120, 40), (60, 200, 120)
 _LOSS, _GAIN = np.array([235, 60, 50.0]), np.array([60, 130, 240.0])
 _TISSUES = np.array([[20, 20, 24], [70, 110, 200], [150, 150, 150], [238, 238, 232]], np.uint8)
@@ -98,9 +98,12 @@ def picture_of_lesions(second: Volume, found: LesionsChange) -> BrainPicture:
     image = image / max(float(np.percentile(image[image > 0], 98)) if (image > 0).any() else 1.0, 1e-6)
     came = np.array([False, *(one.kind in ("new", "grown") for one in found.lesions)])
     changed = (found.labels > 0).sum((1, 2))
-    slices = sorted(np.argsort(-changed, kind="stable")[:_SLICES].tolist())
+    slices: list[int] = []
+    for k in np.argsort(-changed, kind="stable").tolist():
+        if changed[k] and len(slices) < _SLICES and all(abs(k - other) > _APART for other in slices):
+            slices.append(k)
     panels = []
-    for k in slices if changed.any() else [shape[0] // 2]:
+    for k in sorted(slices) or [shape[0] // 2]:
         grey = _grey(1.25 * image[k])
         _outline(grey, (found.labels[k] > 0) & came[found.labels[k]], (235, 60, 50))
         _outline(grey, (found.labels[k] > 0) & ~came[found.labels[k]], (60, 130, 240))
