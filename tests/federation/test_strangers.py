@@ -36,9 +36,9 @@ class Served:
     key: Any
     trust: ssl.SSLContext
 
-    def client(self) -> httpx.Client:
+    def client(self, address: str = "127.0.0.1") -> httpx.Client:
         """One that connects again where its connection was ended in its handshake, as a site does."""
-        again = httpx.HTTPTransport(verify=self.trust, retries=8)
+        again = httpx.HTTPTransport(verify=self.trust, retries=8, local_address=address)
         return httpx.Client(base_url=f"https://127.0.0.1:{self.port}", transport=again, timeout=30)
 
 
@@ -116,6 +116,39 @@ def test_a_sites_connection_counts_no_more_and_a_closed_one_is_forgotten(served:
     with socket.create_connection(("127.0.0.1", served.port)):
         _until(lambda: strangers.connections == 1)
     _until(lambda: strangers.connections == 0)
+
+
+def test_forged_signatures_under_a_known_key_are_bounded_and_its_owner_is_served(served: Served) -> None:
+    """From the owner's own address, as behind a common proxy, and from another one."""
+
+    def forged(**when: float) -> int:
+        return attacker.post(**_signed(served.key, _pull(served.key), by=thief, **when)).status_code
+
+    def genuine() -> list[int]:
+        return [site.post(**_signed(served.key, _pull(served.key))).status_code for site in (near, far)]
+
+    thief = make_key_like(served.key)
+    with served.client() as attacker, served.client() as near, served.client("127.0.0.2") as far:
+        assert genuine() == [200, 200]
+        codes = [forged() for _ in range(BURST + 20)]
+        assert codes[:BURST] == [401] * BURST and codes.count(429) > 10
+        assert genuine() == [200, 200]
+        old = _signed(served.key, _pull(served.key), at=-400)
+        assert attacker.post(**old).status_code == 429  # its own signature, but of no time that is near
+        assert far.post(**old).status_code == 401  # which another address is told at first
+        assert genuine() == [200, 200]
+
+
+def test_a_forged_signature_is_turned_away_before_its_body_is_read(served: Served) -> None:
+    request = _signed(served.key, _pull(served.key), by=make_key_like(served.key))
+    lines = [f"POST {request['url']} HTTP/1.1", "host: 127.0.0.1", "content-length: 60000000"]
+    lines += [f"{name}: {value}" for name, value in request["headers"].items()]
+    with (
+        socket.create_connection(("127.0.0.1", served.port), timeout=30) as plain,
+        served.trust.wrap_socket(plain, server_hostname="127.0.0.1") as asks,
+    ):
+        asks.sendall("\r\n".join([*lines, "", ""]).encode())
+        assert asks.recv(100).startswith(b"HTTP/1.1 401")
 
 
 def make_key_like(key: Any) -> Any:
