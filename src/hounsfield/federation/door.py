@@ -2,7 +2,8 @@
 
 Flower's own server answers on one port to nodes, to whoever starts runs and to its workers, and takes any
 caller for the last two. Here those routes do not exist, and a request is turned away by its headers, before
-its body is read, unless it bears an approved key. Flower's middleware then checks the key's signature.
+its body is read, unless it bears an approved key and that key's signature of the time. Flower's middleware
+then checks the signature once more, and that the key speaks for its own site.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from hounsfield.federation.connection import LOG_HEAD
@@ -55,6 +56,7 @@ _TURNED_AWAY = {
     "no key": (401, "a site's key is needed"),
     "revoked": (401, "revoked"),
     "unknown": (401, "not approved"),
+    "forged": (401, "no fresh signature by this key"),
 }
 """What is answered, by what is wrong."""
 
@@ -73,7 +75,8 @@ class Door:
     """Turns away what is no request of an approved site, as an ASGI application around Flower's.
 
     `told` hears of each key that nobody has approved, once. `log_heads` is what each site last said that its
-    log ends with. `strangers` counts what is turned away, by address; no approved key is refused for it.
+    log ends with. `strangers` counts what is turned away, by address, also what bears an approved key
+    without its signature; nothing that an approved key has signed is refused for it.
     """
 
     def __init__(
@@ -141,8 +144,14 @@ class Door:
         """Whether the key of a request may speak, its fingerprint and its PEM; else what is missing."""
         if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in PATHS:
             return "nowhere", ("", b"")
-        key = _key_of(_headers(scope).get(_key_header(), b""))
-        return ("no key", ("", b"")) if key is None else (self._approved.standing(key[0]), key)
+        headers = _headers(scope)
+        key = _key_of(headers.get(_named("FLEET_HTTP_PUBLIC_KEY_HEADER"), b""))
+        if key is None:
+            return "no key", ("", b"")
+        standing: str = self._approved.standing(key[0])
+        if standing == "approved" and not _signed(headers, key[1]):
+            standing = "forged"
+        return standing, key
 
     def _unfit(self, scope: Scope, fingerprint: str, pem: bytes) -> tuple[int, str] | None:
         """Why a request with an approved key is not taken; None where it is."""
@@ -193,9 +202,26 @@ def _headers(scope: Scope) -> dict[bytes, bytes]:
     return {name.lower(): value for name, value in scope["headers"]}
 
 
-def _key_header() -> bytes:
-    """The header that bears a site's key."""
-    return str(need("flwr.supercore.constant").FLEET_HTTP_PUBLIC_KEY_HEADER).lower().encode()
+@cache
+def _named(constant: str) -> bytes:
+    """A header by Flower's name for it."""
+    return str(getattr(need("flwr.supercore.constant"), constant)).lower().encode()
+
+
+def _signed(headers: dict[bytes, bytes], pem: bytes) -> bool:
+    """Whether a request bears the key's signature of a time that is near enough, as Flower asks for it."""
+    constants, asymmetric = need("flwr.common.constant"), need("flwr.supercore.primitives.asymmetric")
+    time = headers.get(constants.TIMESTAMP_HEADER.lower().encode(), b"")
+    try:
+        signature = b64decode(headers.get(_named("FLEET_HTTP_SIGNATURE_HEADER"), b""), validate=True)
+        signed_at = datetime.fromisoformat(time.decode("ascii"))
+        age = (datetime.now(UTC) - signed_at).total_seconds()
+    except (ValueError, TypeError):
+        return False
+    ahead, behind = constants.SYSTEM_TIME_TOLERANCE, constants.TIMESTAMP_TOLERANCE
+    return -ahead < age < behind + ahead and bool(
+        asymmetric.verify_signature(asymmetric.bytes_to_public_key(pem), time, signature)
+    )
 
 
 def _address(scope: Scope) -> str:

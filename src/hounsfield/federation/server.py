@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import threading
@@ -12,7 +13,7 @@ from typing import Any
 from hounsfield.core.errors import BadInput
 from hounsfield.federation.flower import need
 from hounsfield.federation.keys import require_valid
-from hounsfield.federation.strangers import Listening, Strangers
+from hounsfield.federation.strangers import HANDSHAKE_S, Listening, Strangers
 
 __all__ = ["Server"]
 
@@ -42,7 +43,7 @@ class Server:
         try:
             config = uvicorn.Config(
                 app,
-                loop="asyncio",  # which takes connections by Listening.accept
+                http=_protocol(strangers),
                 lifespan="off",
                 ws="none",
                 log_config=None,
@@ -61,7 +62,7 @@ class Server:
             ) from error
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
 
     @property
     def port(self) -> int:
@@ -77,9 +78,33 @@ class Server:
                 raise BadInput("the server did not begin to listen; is the machine overloaded? try again")
             time.sleep(0.02)
 
+    def _serve(self) -> None:
+        with asyncio.Runner(loop_factory=_Loop) as runner:
+            runner.run(self._server.serve([self._socket]))
+
     def stop(self) -> None:
         """End, letting requests under way finish for a moment."""
         self._server.should_exit = True
         self._thread.join(timeout=2.0)
         self._server.force_exit = True
         self._thread.join(timeout=5.0)
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """asyncio's own, which takes connections by `Listening.accept`; a handshake has less than a minute."""
+
+    async def create_server(self, *given: Any, **more: Any) -> asyncio.Server:
+        return await super().create_server(*given, **more, ssl_handshake_timeout=HANDSHAKE_S)
+
+
+def _protocol(strangers: Strangers) -> type[asyncio.Protocol]:
+    """uvicorn's way of speaking HTTP, which says when a connection's handshake is done."""
+    spoken: Any = need("uvicorn.protocols.http.auto").AutoHTTPProtocol
+
+    class Greeted(spoken):  # type: ignore[misc]
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            peer = transport.get_extra_info("peername")
+            strangers.shook_hands((str(peer[0]), int(peer[1])))
+            super().connection_made(transport)
+
+    return Greeted
