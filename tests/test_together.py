@@ -17,6 +17,7 @@ from phantoms import TINY, folder_of, hu, write_npz
 SAME = (
     *TINY, "fit.batch_size=7", "network.name=plain", "network.dropout=0.4", "augment.mixup=0.2",
     "fit.optimiser=sgd",
+    "fit.precision=float32",
     "fit.learning_rate=0.05",
     "fit.gradient_clip=1.0", "fit.weight_average=0.9", "fit.epochs=3", "validation.calibrate_on=augmented",
 )  # fmt: skip

@@ -15,6 +15,11 @@ from hounsfield.steps.prepare import Prepared
 from hounsfield.transforms.normalise import levels_of
 from phantoms import pictures
 
+EXACT = {"precision": "float32", "optimiser": "sgd"}
+"""Keys of `fit` by which two ways to one result differ by rounding alone: AdamW makes a whole step of a
+gradient that is nothing but rounding.
+"""
+
 
 def plan(changes: dict[str, Any] | None = None, **fit: Any) -> Plan:
     """Binary, 12 x 12, two folds; `fit` are keys of the section, `changes` dotted keys of any."""

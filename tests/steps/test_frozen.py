@@ -16,7 +16,7 @@ from hounsfield.steps import frozen
 from hounsfield.steps.frozen import caches
 from hounsfield.steps.learner import Learner
 from hounsfield.steps.member import train_member
-from steps.jobs import history, job, plan
+from steps.jobs import EXACT, history, job, plan
 
 FROZEN = {
     "augment": {}, "network.name": "article-c", "network.trainable_layers": 4, "network.dropout": 0.5,
@@ -29,7 +29,7 @@ def _silent(facts: dict[str, Any]) -> None:
 
 
 def _plan(**changes: Any) -> Plan:
-    return plan(FROZEN | changes, epochs=2, weight_average=0.5)
+    return plan(FROZEN | changes, epochs=2, weight_average=0.5, **EXACT)
 
 
 def _counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:

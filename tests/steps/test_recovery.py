@@ -19,7 +19,7 @@ from hounsfield.steps.guard import Guard
 from hounsfield.steps.learner import Learner
 from hounsfield.steps.member import train_member
 from hounsfield.steps.pieces import halved, pieces_of
-from steps.jobs import history, job, plan, weights
+from steps.jobs import EXACT, history, job, plan, weights
 
 
 def _silent(facts: dict[str, Any]) -> None:
@@ -138,8 +138,9 @@ def test_a_batch_must_have_an_image_for_each_process(tmp_path: Path) -> None:
 def test_pieces_of_a_batch_add_up_to_the_batch(tmp_path: Path) -> None:
     """Dropout, mixture and augmentation included; without batch normalisation, which sees the pieces."""
     network = {"network.name": "article-a", "augment.mixup": 0.3}
-    whole = job(tmp_path / "whole", plan(network, epochs=2, weight_average=0.5))
-    cut = job(tmp_path / "cut", plan({**network, "fit.micro_batch": 3}, epochs=2, weight_average=0.5))
+    fit = {"epochs": 2, "weight_average": 0.5, **EXACT}
+    whole = job(tmp_path / "whole", plan(network, **fit))
+    cut = job(tmp_path / "cut", plan({**network, "fit.micro_batch": 3}, **fit))
     for made in (whole, cut):
         train_member(made, 0, _silent)
     _assert_close(whole.member_folder(0), cut.member_folder(0))

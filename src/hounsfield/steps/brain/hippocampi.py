@@ -106,7 +106,8 @@ def _loaded(home: Path) -> tuple[Model, tuple[nn.Module, ...]]:
     from hounsfield.steps.regions.members import networks_of
 
     model = read_model(home)
-    model = replace(model, plan=model.plan.changed({"device": "cpu"}))  # the same volumes on every machine
+    # The same volumes on every machine, and of one head each time.
+    model = replace(model, plan=model.plan.changed({"device": "cpu", "fit.precision": "float32"}))
     return model, tuple(networks_of(model))
 
 
