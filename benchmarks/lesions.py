@@ -13,21 +13,18 @@ import argparse
 import time
 from pathlib import Path
 
-import nibabel
 import numpy as np
 from scipy import ndimage
 
 from hounsfield.core.volume import Volume
+from hounsfield.io import Source, index_of, read_volume
 from hounsfield.steps.brain.lesions_change import LesionsChange, lesions_change
 
-TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
-
-def flair_of(path: Path) -> Volume:
-    """A NIfTI image as a volume in LPS mm, k first."""
-    image = nibabel.load(path)
-    data = np.ascontiguousarray(np.asarray(image.dataobj).T)[None]
-    return Volume(data.astype(np.float32), TO_LPS @ image.affine, (), True)
+def volume_of(path: Path) -> Volume:
+    """The one image of a file."""
+    with Source(str(path)) as source:
+        return read_volume(source, index_of(str(path)).series[0])
 
 
 def transform_of(path: Path) -> np.ndarray:
@@ -41,11 +38,11 @@ def transform_of(path: Path) -> np.ndarray:
     return made
 
 
-def on_marks(found: LesionsChange, marks: nibabel.Nifti1Image, to_second: np.ndarray) -> np.ndarray:
+def on_marks(found: LesionsChange, marks: Volume, to_second: np.ndarray) -> np.ndarray:
     """The changed voxels on the grid of the readers' marks (K, J, I)."""
-    shape = marks.shape[::-1]
+    shape = marks.data.shape[1:]
     k, j, i = np.indices(shape).reshape(3, -1).astype(float)
-    places = TO_LPS @ marks.affine @ np.stack([i, j, k, np.ones_like(i)])
+    places = marks.affine @ np.stack([i, j, k, np.ones_like(i)])
     own = np.linalg.inv(found.affine) @ np.linalg.inv(found.to_second) @ to_second @ places
     there = ndimage.map_coordinates((found.labels > 0).astype(np.float32), own[2::-1], order=1)
     return there.reshape(shape) > 0.5
@@ -57,16 +54,16 @@ def main() -> None:
     options.add_argument("--data", type=Path, required=True)
     for folder in sorted(p for p in options.parse_args().data.iterdir() if (p / "gt.nii.gz").is_file()):
         began = time.perf_counter()
-        first, second = (flair_of(folder / f"study{n}_FLAIR.nii.gz") for n in (1, 2))
+        first, second = (volume_of(folder / f"study{n}_FLAIR.nii.gz") for n in (1, 2))
         found = lesions_change(first, second, contrast="flair")
         spent = time.perf_counter() - began
-        marks = nibabel.load(folder / "gt.nii.gz")
-        truth = np.asarray(marks.dataobj).T > 0
+        marks = volume_of(folder / "gt.nii.gz")
+        truth = marks.data[0] > 0
         made = on_marks(found, marks, transform_of(folder / "study2_FLAIR_to_common_space.txt"))
         dice = 2 * (made & truth).sum() / max(1, made.sum() + truth.sum())
         groups, count = ndimage.label(truth, np.ones((3, 3, 3)))
         touched = len(np.unique(groups[made & truth]))
-        ml = float(np.prod(marks.header.get_zooms())) / 1000
+        ml = float(np.prod(marks.spacing_mm)) / 1000
         print(
             f"{folder.name}: Dice {dice:.3f}; marked {count} lesions, {truth.sum() * ml:.2f} ml, of which "
             f"{touched} are touched; found {len(found.lesions)} clusters, {made.sum() * ml:.2f} ml, "

@@ -33,11 +33,7 @@ __all__ = ["follow_brains"]
 _GROUP = ("diagnosis", "group", "dx", "label")
 _TRUE = "pbvc_from_first"
 _HIPPOCAMPI = ("hippocampus_left_ml", "hippocampus_right_ml")
-_MEASURES = (
-    "patient", "visit", "years", "group", "brain_ml", "grey_ml", "white_ml", "csf_ml", *_HIPPOCAMPI,
-    "change_percent", "change_low", "change_high", "change_per_year", "per_year_low", "per_year_high",
-    "true_change_percent", *(f"true_{side}" for side in _HIPPOCAMPI),
-)  # fmt: skip
+_VOLUMES = ("brain_ml", "grey_ml", "white_ml", "csf_ml")
 _NO_T1 = "A visit has no T1-weighted scan: the volume of the brain was not measured, its lesions were."
 _SHOWN = 4
 _LEAST = 5
@@ -139,15 +135,11 @@ def _visit(visit: Visit, read: Callable[[Series], Volume]) -> BrainVisit:
 
 
 def _rows(one: _Told) -> list[dict[str, Any]]:
-    """A row a visit: volumes, change since the first visit, and what the table says of it."""
+    """A row a visit: volumes, change since the first visit, lesions, and what the table says of it."""
     course, visits = one.course, one.patient.visits
-    if course is None:
-        return [_row_without_t1(one, n) for n in range(len(visits))]
     years = one.patient.years() if one.patient.dated else (float("nan"),) * len(visits)
-    to = {c.second: c for c in course.changes if c.first == 0}
     rows = []
-    for n, (visit, found) in enumerate(zip(visits, course.visits, strict=True)):
-        change = to.get(n)
+    for n, visit in enumerate(visits):
         row = visit.row or {}
         rows.append(
             {
@@ -155,57 +147,48 @@ def _rows(one: _Told) -> list[dict[str, Any]]:
                 "visit": n + 1,
                 "years": "" if np.isnan(years[n]) else round(years[n], 3),
                 "group": next((row[k] for k in row if k.casefold() in _GROUP), ""),
-                "brain_ml": round(found.volumes.brain_ml, 2),
-                "grey_ml": round(found.volumes.grey_ml, 2),
-                "white_ml": round(found.volumes.white_ml, 2),
-                "csf_ml": round(found.volumes.csf_ml, 2),
-                **{side: _rounded(getattr(found.volumes, side)) for side in _HIPPOCAMPI},
-                "change_percent": "" if change is None else round(change.brain.percent, 4),
-                "change_low": "" if change is None else round(change.brain.low, 4),
-                "change_high": "" if change is None else round(change.brain.high, 4),
-                "change_per_year": "" if course.per_year is None else round(course.per_year.percent, 4),
-                "per_year_low": "" if course.per_year is None else round(course.per_year.low, 4),
-                "per_year_high": "" if course.per_year is None else round(course.per_year.high, 4),
-                "true_change_percent": row.get(_TRUE, "") if n else "",
-                **{f"true_{side}": row.get(side, "") for side in _HIPPOCAMPI},
+                **_measures(course, n, row if course else {}),
                 **lesions_of(one.lesions, n),
-                "unsafe": " ".join(u.sentence for u in found.unsafe),
+                "unsafe": " ".join(u.sentence for u in course.visits[n].unsafe) if course else _NO_T1,
             }
         )
     return rows
 
 
-def _row_without_t1(one: _Told, n: int) -> dict[str, Any]:
-    """The row of a visit whose lesions alone are known."""
-    years = one.patient.years()[n] if one.patient.dated else float("nan")
-    row = one.patient.visits[n].row or {}
+def _measures(course: BrainCourse | None, n: int, truth: Mapping[str, str]) -> dict[str, Any]:
+    """The columns of visit `n` that a T1-weighted scan gives, "" without one, and their truth."""
+    volumes = course.visits[n].volumes if course else None
+    change = (
+        next((c.brain for c in course.changes if (c.first, c.second) == (0, n)), None) if course else None
+    )
+    slope = course.per_year if course else None
     return {
-        **dict.fromkeys(_MEASURES, ""),
-        "patient": one.patient.key,
-        "visit": n + 1,
-        "years": "" if np.isnan(years) else round(years, 3),
-        "group": next((row[k] for k in row if k.casefold() in _GROUP), ""),
-        **lesions_of(one.lesions, n),
-        "unsafe": _NO_T1,
+        **{name: _rounded(getattr(volumes, name, None), 2) for name in _VOLUMES},
+        **{side: _rounded(getattr(volumes, side, None)) for side in _HIPPOCAMPI},
+        **{f"change_{what}": _rounded(getattr(change, what, None), 4) for what in ("percent", "low", "high")},
+        "change_per_year": _rounded(getattr(slope, "percent", None), 4),
+        **{f"per_year_{end}": _rounded(getattr(slope, end, None), 4) for end in ("low", "high")},
+        "true_change_percent": truth.get(_TRUE, "") if n else "",
+        **{f"true_{side}": truth.get(side, "") for side in _HIPPOCAMPI},
     }
 
 
 def _tables(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """What the chapter prints: volumes and changes of visits, and lesions where any were looked for."""
-    made = {"Visits": [_short(r) for r in rows if r["brain_ml"] != ""]}
-    lesions = [
-        {"patient": r["patient"], "visit": r["visit"], **{k: r[k] for k in LESION_COLUMNS}}
-        for r in rows
-        if r[LESION_COLUMNS[0]] != ""
-    ]
-    made["Lesions in FLAIR since the visit before"] = [
-        {k.removeprefix("lesions_").replace("_ml", ", ml"): v for k, v in r.items()} for r in lesions
-    ]
+    named = {k: k.removeprefix("lesions_").replace("_ml", ", ml") for k in LESION_COLUMNS}
+    made = {
+        "Visits": [_short(r) for r in rows if r["brain_ml"] != ""],
+        "Lesions in FLAIR since the visit before": [
+            {"patient": r["patient"], "visit": r["visit"], **{named[k]: r[k] for k in LESION_COLUMNS}}
+            for r in rows
+            if r[LESION_COLUMNS[0]] != ""
+        ],
+    }
     return {title: table for title, table in made.items() if table}
 
 
-def _rounded(ml: float | None) -> float | str:
-    return "" if ml is None else round(ml, 3)
+def _rounded(number: float | None, digits: int = 3) -> float | str:
+    return "" if number is None else round(number, digits)
 
 
 def _short(row: Mapping[str, Any]) -> dict[str, Any]:

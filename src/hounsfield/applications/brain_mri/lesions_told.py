@@ -31,11 +31,9 @@ class Between:
 
 def lesions_between(visits: Sequence[BrainVisit], *, pictures: bool = True) -> tuple[Between, ...]:
     """The changes of lesions from each visit with a FLAIR image to the next one that has one."""
-    seen = [n for n, visit in enumerate(visits) if visit.flair is not None]
+    seen = [(n, visit.flair) for n, visit in enumerate(visits) if visit.flair is not None]
     made = []
-    for a, b in pairwise(seen):
-        first, second = visits[a].flair, visits[b].flair
-        assert first is not None and second is not None
+    for (a, first), (b, second) in pairwise(seen):
         try:
             found = lesions_change(first, second, contrast="flair")
         except BadInput as error:

@@ -4,6 +4,7 @@ changed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +30,7 @@ __all__ = [
 Bytes = NDArray[np.uint8]
 _SLICES, _APART = 3, 6
 _EDGE, _ROOM = (255, 120, 40), (60, 200, 120)
-_LOSS, _GAIN = np.array([235, 60, 50.0]), np.array([60, 130, 240.0])
+_RED, _BLUE = np.array([235, 60, 50.0]), np.array([60, 130, 240.0])
 _TISSUES = np.array([[20, 20, 24], [70, 110, 200], [150, 150, 150], [238, 238, 232]], np.uint8)
 
 
@@ -82,7 +83,7 @@ def picture_of_change(pair: Halfway, shift: Shift) -> BrainPicture:
     for plane in _planes(pair.hulls[0]):
         grey = _grey(_cut(pair.first, plane)).astype(np.float32)
         change = np.asarray(_cut(smooth, plane), np.float32)
-        for colour, part in ((_LOSS, -change), (_GAIN, change)):
+        for colour, part in ((_RED, -change), (_BLUE, change)):
             share = np.clip((part - 0.12) * 2.0, 0, 0.85)[..., None]
             grey = grey * (1 - share) + colour * share
         panels.append(np.clip(grey, 0, 255).astype(np.uint8))
@@ -105,8 +106,9 @@ def picture_of_lesions(second: Volume, found: LesionsChange) -> BrainPicture:
     panels = []
     for k in sorted(slices) or [shape[0] // 2]:
         grey = _grey(1.25 * image[k])
-        _outline(grey, (found.labels[k] > 0) & came[found.labels[k]], (235, 60, 50))
-        _outline(grey, (found.labels[k] > 0) & ~came[found.labels[k]], (60, 130, 240))
+        red = came[found.labels[k]]
+        _outline(grey, red, _RED)
+        _outline(grey, (found.labels[k] > 0) & ~red, _BLUE)
         panels.append(grey)
     return BrainPicture(
         _beside(panels),
@@ -133,7 +135,7 @@ def _grey(values: NDArray[np.generic]) -> Bytes:
     return np.repeat(scaled.astype(np.uint8)[..., None], 3, -1)
 
 
-def _outline(pixels: Bytes, mask: NDArray[np.generic], colour: tuple[int, int, int]) -> None:
+def _outline(pixels: Bytes, mask: NDArray[np.generic], colour: Sequence[int] | NDArray[np.float64]) -> None:
     inside = mask.astype(bool)
     pixels[inside & ~ndimage.binary_erosion(inside)] = colour
 
