@@ -154,7 +154,7 @@ def test_a_designed_plan_of_mammograms_looks_at_detail_and_a_plan_that_was_given
     made = as_application(Study("images", Path("run"), changes={"network.width": 8}), own)
     facts = Fingerprint(400, 100, (1, 3328, 2560), (1.3, 1.3), 1, 12, "MG", (1, 0.07, 0.07), 2.0, (0, 4095))
     yes_or_no = LabelEncoding("binary", ("0", "1"))
-    plan = design(facts, yes_or_no, detail=made.detail, fixed=made.changes).changed(made.changes)
+    plan = design(facts, yes_or_no, detail=made.detail).changed(made.changes)
     assert plan.input.size == (1, 512, 320) and plan.input.crop_foreground and plan.input.fit == "pad"
     assert plan.network.name == "attention" and plan.network.width == 8
     assert "attention" in plan.reasons["network.name"]

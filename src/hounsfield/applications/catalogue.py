@@ -34,12 +34,11 @@ class Application:
 
     `question` is asked of the phantom (and gives the defaults for real data); `changes` are plan values of
     real data and of the demo, `phantom_changes` of the demo alone, `detail` what a designed plan does with
-    large pictures.
-    `accepts` refuses images that are none of its own, `keeps` leaves out those that cannot be judged,
-    `clinical` reads an evaluation as its clinicians do, `follow` measures patients over their visits without
-    a model. `interventions` are shortcuts of the phantom, tested by changing images. A demo simulates
-    `patients` and trains for `minutes`, or follows them (`demo`); with --full `full_patients`, `full_minutes`
-    and the plan values `full_changes` in the place of `phantom_changes`.
+    large pictures. `accepts` refuses images that are none of its own, `keeps` leaves out those that cannot
+    be judged, `clinical` reads an evaluation as its clinicians do, `follow` measures patients over their
+    visits without a model. `interventions` are shortcuts of the phantom, tested by changing images. A demo
+    simulates `patients` and trains for `minutes`, or follows them (`demo`); with --full `full_patients`,
+    `full_minutes` and the plan values `full_changes` in the place of `phantom_changes`.
     """
 
     name: str

@@ -83,7 +83,6 @@ def planned(study: Study, looked: Looked, folder: RunFolder, clock: Clock) -> Pl
                 seed=study.asked.seed,
                 budget_minutes=study.budget_minutes,
                 detail=study.detail,
-                fixed=study.changes,
                 fast_bfloat16=fast_bfloat16(pick_device("auto")),
             )
         plan = plan.changed(study.changes) if study.changes else plan
@@ -144,11 +143,10 @@ def marked_for(
     study: Study, looked: Looked, plan: Plan, prepared: Prepared, folder: RunFolder
 ) -> tuple[Prepared, tuple[Finding, ...]]:
     """The prepared images with the marked findings of development cases, where attention can be taught."""
-    from hounsfield.networks import ATTENDING
     from hounsfield.steps.explain_truth import truth_of
-    from hounsfield.steps.prepare import with_marks
+    from hounsfield.steps.prepare import teaches_attention, with_marks
 
-    if plan.network.name not in ATTENDING or not plan.fit.mark_weight:
+    if not teaches_attention(plan):
         return prepared, ()
     cases = looked.cohort.development
     truth = truth_of(study.question, looked.index, cases, looked.store, plan.input)

@@ -20,7 +20,6 @@ from hounsfield.steps.prepare import Prepared
 from hounsfield.transforms.augment import augmented
 from hounsfield.transforms.draw import Draw, draw
 from hounsfield.transforms.mixup import blended, draw_mixup
-from hounsfield.transforms.normalise import apply_levels
 
 if TYPE_CHECKING:
     from hounsfield.steps.balance import Balance
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Batches", "Epoch", "Piece", "augmented_images", "images_of"]
 
-_MASK_LEVELS = np.array([1 / 255, 0, 0, 1], np.float32)
+_AS_THEY_ARE = np.array([1, 0, -np.inf, np.inf], np.float32)
 
 
 @dataclass(frozen=True)
@@ -106,13 +105,8 @@ class Batches:
             weights = None
             if self.balance is not None:
                 weights = self._weights(self.balance, epoch, step, places)
-            marks = self._marks(epoch, places) if self.teaches_attention else None
+            marks = self._marks(epoch, places) if self.job.teaches_attention else None
             yield Piece(images, wanted, low, high, self.size, weights, epoch.order[places], marks)
-
-    @property
-    def teaches_attention(self) -> bool:
-        """Whether the plan wants it and findings are marked."""
-        return self.plan.fit.mark_weight > 0 and self.job.prepared.marks is not None
 
     def _marks(self, epoch: Epoch, places: NDArray[np.int64]) -> Tensor:
         """Where findings lie in the images of some places of an epoch, in a mixture those of both."""
@@ -130,10 +124,11 @@ class Batches:
         known = np.flatnonzero(which >= 0)
         if not len(known):
             return found
-        masks, levels = prepared.marks[which[known]], np.tile(_MASK_LEVELS, (len(known), 1))
+        masks = prepared.marks[which[known]]
         if epoch.changes is None:
-            moved = torch.from_numpy(apply_levels(masks, levels).reshape(-1, 1, *self.shape)).to(self.device)
+            moved = torch.from_numpy(masks.reshape(-1, 1, *self.shape)).to(self.device, torch.float32)
         else:
+            levels = np.tile(_AS_THEY_ARE, (len(known), 1))
             moves = replace(epoch.changes.of(places[known]).moves_only(), fill_value=0.0)
             moved = _changed(masks, levels, moves, self.device, threads=self.threads)
         found[torch.from_numpy(known).to(self.device)] = moved

@@ -126,18 +126,17 @@ def design(
     seed: int = 0,
     budget_minutes: float = 8.0,
     detail: Detail | None = None,
-    fixed: Collection[str] = (),
     fast_bfloat16: bool = False,
 ) -> Plan:
     """A plan for these facts; nothing is trained. `within_budget` then fits it to the machine.
 
-    A picture keeps about 144² pixels, or what `detail` asks for. Keys in `fixed` were set by the user and
-    stay. `fast_bfloat16` says whether the chip computes faster in bfloat16 than in float32.
+    A picture keeps about 144² pixels, or what `detail` asks for. `fast_bfloat16` says whether the chip
+    computes faster in bfloat16 than in float32.
     """
     if min(facts.size[1:]) < 8:
         raise BadInput(f"the images are {facts.size[1]}×{facts.size[2]} pixels; expected at least 8×8")
-    fine = detail is not None and facts.is_flat and math.prod(facts.size) > _SIDE**2
-    arriving = _input(facts, detail.side if detail is not None and fine else _SIDE)
+    fine = detail if facts.is_flat and math.prod(facts.size) > _SIDE**2 else None
+    arriving = _input(facts, fine.side if fine else _SIDE)
     size = arriving.section.size
     chosen = {
         "input": arriving,
@@ -150,10 +149,10 @@ def design(
     reasons |= ALWAYS
     sections = {name: choice.section for name, choice in chosen.items()}
     plan = Plan(seed=seed, budget_minutes=budget_minutes, reasons=reasons, **sections)
-    if detail is None or not fine:
+    if fine is None:
         return plan
-    asked = {key: value for key, value in detail.changes if key not in fixed}
-    return plan.changed(asked).model_copy(update={"reasons": {**reasons, **dict.fromkeys(asked, detail.why)}})
+    asked = dict(fine.changes)
+    return plan.changed(asked).model_copy(update={"reasons": {**reasons, **dict.fromkeys(asked, fine.why)}})
 
 
 def _input(facts: Fingerprint, side: float) -> _Choice:

@@ -16,6 +16,7 @@ from hounsfield.io.pixel_store import PixelStore
 from hounsfield.steps.explain_scores import Truth
 from hounsfield.steps.gather import GROUP_COLUMNS, Question
 from hounsfield.steps.labels import LabelTable, join_labels, read_labels
+from hounsfield.tasks.losses import COVERED
 from hounsfield.transforms.field_of_view import crop_to_field, field_of_view
 from hounsfield.transforms.foreground import crop_foreground
 from hounsfield.transforms.resize import pad_to_aspect, resize
@@ -28,7 +29,6 @@ _BOXES = (
     ("x", "y", "width", "height"),
 )
 _CIRCLE = ("lesion_row", "lesion_col", "lesion_radius_mm")
-_COVERED = 0.25
 
 
 def truth_of(
@@ -137,7 +137,7 @@ def prepared_mask(
             whole, cover = pad_to_aspect(whole, plan.size), pad_to_aspect(cover, plan.size)
         elif name == "resize":
             whole, cover = resize(whole, plan.size), resize(cover, plan.size)
-    limit = min(_COVERED, float(cover.max()))
+    limit = min(COVERED, float(cover.max()))
     made: NDArray[np.bool_] = (cover[0] >= limit) & (cover[0] > 0)
     return made
 

@@ -15,7 +15,7 @@ from hounsfield.core.case import LabelEncoding
 from hounsfield.core.errors import HounsfieldError
 from hounsfield.core.plan import Plan
 from hounsfield.io.files import whole_file, write_text
-from hounsfield.steps.prepare import Prepared
+from hounsfield.steps.prepare import Prepared, teaches_attention
 from hounsfield.steps.regions.grid_store import GridStore
 from hounsfield.steps.regions.prepare import grid_folder
 
@@ -49,6 +49,11 @@ class Job:
     patients: NDArray[np.int64] | None = None
     grid: GridStore | None = None
     cases: tuple[str, ...] = ()
+
+    @property
+    def teaches_attention(self) -> bool:
+        """Whether the plan has the network look at marked findings, and some are marked."""
+        return teaches_attention(self.plan) and self.prepared.marks is not None
 
     def member_folder(self, number: int) -> Path:
         """Where a member keeps what it learned."""

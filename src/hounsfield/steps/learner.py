@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from hounsfield.core.plan import Plan
 from hounsfield.networks import build
-from hounsfield.networks.attention import AttentionNet, WithAttention
+from hounsfield.networks.attention import WithAttention
 from hounsfield.networks.classifier import Classifier
 from hounsfield.networks.dropout import not_compiled, set_rows
 from hounsfield.networks.freeze import set_trainable
@@ -88,7 +88,7 @@ class Learner:
             self.averaged = averaged
         self.optimiser = optimiser_of(self.network, job.plan.fit)
         self.forward: nn.Module = self.network
-        self.attends = job.plan.fit.mark_weight if attention_is_taught(job, self.network) else 0.0
+        self.attends = job.plan.fit.mark_weight if job.teaches_attention else 0.0
         self.prefix: Prefix | None = None
         self._judged_rest: nn.Module | None = None
         self.mixed = mixed_precision(job.plan, device)
@@ -230,16 +230,6 @@ def network_shape(plan: Plan) -> tuple[int, ...]:
     """The voxels of one image of a batch, (J, I) or (K, J, I)."""
     size = plan.input.size if plan.task == "classification" else plan.grid.patch
     return size[1:] if size[0] == 1 else size
-
-
-def attention_is_taught(job: Job, network: nn.Module) -> bool:
-    """Whether a network pools by attention, findings are marked, and the plan has it look at them."""
-    return (
-        isinstance(network, AttentionNet)
-        and job.plan.fit.mark_weight > 0
-        and job.prepared.marks is not None
-        and bool((job.prepared.marked[job.rows] >= 0).any())  # type: ignore[index]
-    )
 
 
 def compiles(job: Job, device: torch.device, steps: int) -> bool:

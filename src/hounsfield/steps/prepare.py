@@ -23,7 +23,7 @@ from hounsfield.steps.preparations import before_normalise, prepare_one, refuse_
 from hounsfield.transforms.landmarks import image_landmarks, standardised
 from hounsfield.transforms.normalise import apply_levels
 
-__all__ = ["Prepared", "prepare", "prepare_one", "with_landmarks", "with_marks"]
+__all__ = ["Prepared", "prepare", "prepare_one", "teaches_attention", "with_landmarks", "with_marks"]
 
 _MOST_LEARNED = 500
 """Of more development images, so many are taken evenly to learn the landmarks of the histogram from."""
@@ -36,7 +36,7 @@ _VERSION = "2"
 class Prepared:
     """Images (N, C, K, J, I) in the order of `ids`, memory-mapped, and `levels` (N, 4).
 
-    Where findings are marked for training, `marks` (M, 1, K, J, I) of 0 and 255 are the masks of some of the
+    Where findings are marked for training, `marks` (M, 1, K, J, I) of 0 and 1 are the masks of some of the
     images, and `marked` (N,) says which mask is an image's, -1 for none.
     """
 
@@ -155,6 +155,17 @@ def prepare(
     return found
 
 
+def teaches_attention(plan: Plan) -> bool:
+    """Whether marked findings are to teach the plan's network where to look.
+
+    >>> teaches_attention(Plan().changed({"network.name": "attention", "fit.mark_weight": 1.0}))
+    True
+    """
+    from hounsfield.networks import ATTENDING
+
+    return plan.network.name in ATTENDING and plan.fit.mark_weight > 0
+
+
 def with_marks(
     prepared: Prepared,
     truth: Callable[[str], NDArray[np.bool_] | None],
@@ -178,7 +189,7 @@ def with_marks(
     with whole_file(folder / "marks.npy") as temporary:
         marks = _mapped(temporary, np.dtype(np.uint8), (len(found), 1, *size))
         for n, bits in enumerate(found.values()):
-            marks[n, 0] = 255 * np.unpackbits(bits, count=math.prod(size)).reshape(size)
+            marks[n, 0] = np.unpackbits(bits, count=math.prod(size)).reshape(size)
         marks.flush()
     marked = np.array([row.get(case_id, -1) for case_id in prepared.ids], np.int64)
     with whole_file(folder / "marked.npy") as temporary, temporary.open("wb") as stream:

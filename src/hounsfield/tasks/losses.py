@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-_COVERED = 0.25
+__all__ = [
+    "COVERED", "attention_loss", "exclusive_loss", "independent_loss", "independent_terms", "ordinal_loss",
+]  # fmt: skip
 
-__all__ = ["attention_loss", "exclusive_loss", "independent_loss", "independent_terms", "ordinal_loss"]
+COVERED = 0.25
+"""A place belongs to a finding that covers so much of it; where none does, the most covered one."""
 
 
 def exclusive_loss(weights: Tensor, *, smooth: float, gamma: float) -> Callable[[Tensor, Tensor], Tensor]:
@@ -119,9 +122,7 @@ def attention_loss(looked: Tensor, cover: Tensor) -> Tensor:
     tensor([1.3863, 0.0000])
     """
     looked, cover = looked.flatten(1), cover.flatten(1)
-    most = cover.amax(1, keepdim=True)
-    marked = (cover >= most.clamp(max=_COVERED)) & (cover > 0)
-    marked = marked | (most <= 0)
+    marked = cover >= cover.amax(1, keepdim=True).clamp(max=COVERED)  # all places of an image without marks
     return looked.logsumexp(1) - looked.masked_fill(~marked, -1e9).logsumexp(1)
 
 
